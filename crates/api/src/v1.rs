@@ -1,0 +1,25 @@
+//! Version 1: requests and answers by topic, and the table of endpoints.
+
+mod access;
+mod account;
+mod agent;
+mod directory;
+mod endpoint;
+mod fleet;
+
+pub use access::{Address, Connection, ConnectionRequest, Leg, Purpose, Route};
+pub use account::{Me, SessionInfo, Team, TokenRequest, TokenResponse};
+pub use agent::{
+    AccountConflict, EnrollRequest, EnrollResponse, HostFacts, ReportRequest, ReportResponse, SignedDocument,
+    StateQuery, StateResponse,
+};
+pub use directory::{
+    CreateGroup, CreateUser, CreatedUser, Device, DeviceState, Group, SetUpCode, UpdateDevice, UpdateUser,
+    User, UserStatus,
+};
+pub use endpoint::{ENDPOINTS, Endpoint, Guard};
+pub use fleet::{
+    AdminSudo, AuditEvent, AuditPage, AuditQuery, CertificateType, CreateProject, CreateToken, CreatedToken,
+    EnrollmentToken, Page, PortForwarding, Project, ProjectGroup, Server, ServerRole, ServerState,
+    SetProjectGroup, UpdateProject, UpdateServer,
+};
