@@ -1,0 +1,79 @@
+//! The files that say who gets in and what they may do: CA keys, sshd drop-in, principals, sudoers.
+
+use usher_types::Sha256;
+
+use crate::{
+    account::UnixName,
+    desired::Sudo,
+    observed::{FileState, SudoSupport},
+    ownership::ManagedFile,
+    plan::{ConflictKind, Planner},
+    render,
+    step::Step,
+};
+
+fn differs(state: Option<&FileState>, content: &str) -> bool {
+    state != Some(&FileState::Clean(Sha256::of(content.as_bytes())))
+}
+
+impl Planner<'_> {
+    /// Files that are missing or differ; after the accounts, so that sshd's and sudo's effect on them can be checked.
+    pub(super) fn plan_files(&mut self) {
+        if differs(self.observed.files.get(&ManagedFile::UserCa), &self.desired.user_ca) {
+            self.accounts.push(Step::WriteCa { content: self.desired.user_ca.clone() });
+        }
+        self.plan_sshd();
+        self.plan_sudoers();
+        for name in self.users.clone() {
+            let content = if name == UnixName::hop() {
+                self.desired.hop.clone()
+            } else {
+                self.desired.users.get(&name).map(|user| user.principals.clone())
+            };
+            let Some(content) = content else { continue };
+            if differs(self.observed.principals.get(name.as_str()), &content) {
+                self.accounts.push(Step::WritePrincipals { account: name, content });
+            }
+        }
+    }
+
+    /// Without an account there is nothing to check sshd's settings for, and nobody to let in.
+    fn plan_sshd(&mut self) {
+        let content = render::sshd_drop_in();
+        let person = self.users.iter().find(|name| **name != UnixName::hop());
+        let Some(managed) = person.or_else(|| self.users.first()).cloned() else { return };
+        let running = self.ownership.sshd_running == Some(Sha256::of(content.as_bytes()));
+        if differs(self.observed.files.get(&ManagedFile::SshdDropIn), &content) || !running {
+            let hop = self.users.contains(&UnixName::hop());
+            self.accounts.push(Step::WriteSshdDropIn { content, managed, hop });
+        }
+    }
+
+    /// Takes the sudo rule away when nobody is to have it.
+    pub(super) fn revoke_sudo(&mut self) {
+        let present =
+            !matches!(self.observed.files.get(&ManagedFile::Sudoers), None | Some(FileState::Absent));
+        if self.file_is_ours(ManagedFile::Sudoers, ConflictKind::Sudoers)
+            && present
+            && self.sudo() == Sudo::None
+        {
+            self.revocation.push(Step::RemoveSudoers);
+        }
+    }
+
+    fn plan_sudoers(&mut self) {
+        let admins = self.members(&UnixName::admin());
+        let content = render::sudoers();
+        let ours = self.file_is_ours(ManagedFile::Sudoers, ConflictKind::Sudoers);
+        let needed = !admins.is_empty() && differs(self.observed.files.get(&ManagedFile::Sudoers), &content);
+        if !ours || !needed {
+            return;
+        }
+        if let SudoSupport::Unsupported(reason) = &self.observed.sudo {
+            let reason = reason.clone();
+            self.conflict(ConflictKind::Sudoers, "sudo", reason);
+            return;
+        }
+        self.accounts.push(Step::WriteSudoers { content, admin: admins.first().cloned() });
+    }
+}

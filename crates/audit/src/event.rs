@@ -1,0 +1,446 @@
+//! The vocabulary: everything that the audit log can say. Add variants, never change one.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use usher_types::{
+    ConnectionId, DeviceId, DeviceName, DisplayName, GroupId, GroupName, HostName, Label, LoginName,
+    Principal, ProjectId, ProjectSlug, ServerId, SessionId, Sha256, TeamSlug, Thumbprint, TokenId, UnixTime,
+    UserId, UserName,
+};
+
+use crate::{Code, Head, Serial, text::as_text};
+
+/// What a server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Forwards to others as well.
+    Bastion,
+    /// Is logged in to.
+    Target,
+}
+
+/// What certificates may forward on targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardingRule {
+    /// Everything that sshd allows.
+    All,
+    /// Client to server only.
+    Local,
+    /// Nothing.
+    Off,
+}
+
+/// What a connection was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionPurpose {
+    /// A command, file transfer or tunnel.
+    Command,
+    /// Somebody at a terminal.
+    Interactive,
+}
+
+/// One certificate of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuedCertificate {
+    /// Its serial.
+    pub serial: Serial,
+    /// SHA-256 of the certificate's bytes.
+    pub sha256: Sha256,
+    /// Its one principal: names server and account.
+    #[serde(with = "as_text")]
+    pub principal: Principal,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {
+        /// Something that happened. In JSON `type` names it, and the other members are its fields.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "type", deny_unknown_fields)]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $kind)] $name { $($(#[$field_meta])* $field: $type,)* },)*
+        }
+
+        impl Event {
+            /// Every kind of event.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)*];
+
+            /// The event's `type`.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$name { .. } => $kind,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// A CA key was made for a project.
+    CaKeyCreate = "ca_key.create" {
+        /// The project.
+        project_id: ProjectId,
+        /// SHA-256 of the public key in SSH wire format.
+        key: Sha256,
+    }
+    /// A key that signs checkpoints was made; checkpoints after this row may be signed by it.
+    CheckpointKeyAnnounce = "checkpoint_key.announce" {
+        /// RFC 7638 thumbprint of the key.
+        key: Thumbprint,
+    }
+    /// Access was denied to a user who is known.
+    ConnectionDeny = "connection.deny" {
+        /// Names the attempt.
+        connection_id: ConnectionId,
+        /// The server; none when the request named none that exists.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_id: Option<ServerId>,
+        /// The account that was asked for, when one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<LoginName>,
+        /// Every reason.
+        reasons: Vec<Code>,
+    }
+    /// Access was allowed but no certificate could be made.
+    ConnectionFail = "connection.fail" {
+        /// Names the attempt.
+        connection_id: ConnectionId,
+        /// The server.
+        server_id: ServerId,
+        /// What failed.
+        reason: Code,
+    }
+    /// Certificates were made for one connection.
+    ConnectionIssue = "connection.issue" {
+        /// Names the connection.
+        connection_id: ConnectionId,
+        /// The project of the target.
+        project_id: ProjectId,
+        /// The target.
+        server_id: ServerId,
+        /// The account.
+        login: LoginName,
+        /// Whether the account may use sudo there.
+        server_admin: bool,
+        /// What it was for.
+        purpose: SessionPurpose,
+        /// When the certificates end.
+        valid_before: UnixTime,
+        /// One for each leg of each route.
+        certificates: Vec<IssuedCertificate>,
+    }
+    /// A device may be used from now on.
+    DeviceApprove = "device.approve" {
+        /// The device.
+        device_id: DeviceId,
+        /// Its owner.
+        user_id: UserId,
+        /// Whether the bootstrap rule approved it instead of a person.
+        automatic: bool,
+    }
+    /// A revoked device's row was deleted.
+    DeviceDelete = "device.delete" {
+        /// The device.
+        device_id: DeviceId,
+        /// Its owner.
+        user_id: UserId,
+    }
+    /// A key signed in for the first time.
+    DeviceRegister = "device.register" {
+        /// The device.
+        device_id: DeviceId,
+        /// Its owner.
+        user_id: UserId,
+        /// What the owner calls it.
+        device_name: DeviceName,
+        /// RFC 7638 thumbprint of its key.
+        jkt: Thumbprint,
+    }
+    /// A device was taken out of use.
+    DeviceRevoke = "device.revoke" {
+        /// The device.
+        device_id: DeviceId,
+        /// Its owner.
+        user_id: UserId,
+    }
+    /// Unauthenticated failures, counted outside the chain and written down now and then.
+    FailureCount = "failure.count" {
+        /// What failed.
+        kind: Code,
+        /// How often.
+        count: u64,
+        /// From when.
+        since: UnixTime,
+        /// Until when.
+        until: UnixTime,
+        /// Some of the addresses it came from.
+        addresses: Vec<IpAddr>,
+    }
+    /// A user joined a group.
+    GroupAddMember = "group.add_member" {
+        /// The group.
+        group_id: GroupId,
+        /// The user.
+        user_id: UserId,
+    }
+    /// A group was made.
+    GroupCreate = "group.create" {
+        /// The group.
+        group_id: GroupId,
+        /// Its name.
+        group_name: GroupName,
+    }
+    /// A group was deleted.
+    GroupDelete = "group.delete" {
+        /// The group.
+        group_id: GroupId,
+        /// Its name.
+        group_name: GroupName,
+    }
+    /// A user left a group.
+    GroupRemoveMember = "group.remove_member" {
+        /// The group.
+        group_id: GroupId,
+        /// The user.
+        user_id: UserId,
+    }
+    /// A process began to write: always the first row of its chain.
+    LogStart = "log.start" {
+        /// The last row of the log that it saw; ties the chains together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Head>,
+        /// SHA-256 of the last checkpoint's bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Sha256>,
+    }
+    /// A project was made.
+    ProjectCreate = "project.create" {
+        /// The project.
+        project_id: ProjectId,
+        /// Its name.
+        project: ProjectSlug,
+    }
+    /// A project was deleted.
+    ProjectDelete = "project.delete" {
+        /// The project.
+        project_id: ProjectId,
+        /// Its name.
+        project: ProjectSlug,
+    }
+    /// A group lost its role in a project.
+    ProjectGroupRemove = "project_group.remove" {
+        /// The project.
+        project_id: ProjectId,
+        /// The group.
+        group_id: GroupId,
+    }
+    /// A group got a role in a project.
+    ProjectGroupSet = "project_group.set" {
+        /// The project.
+        project_id: ProjectId,
+        /// The group.
+        group_id: GroupId,
+        /// Members may log in.
+        server_access: bool,
+        /// Members may use sudo.
+        server_admin: bool,
+    }
+    /// A project's settings were changed; absent fields stayed.
+    ProjectUpdate = "project.update" {
+        /// The project.
+        project_id: ProjectId,
+        /// New lifetime.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_lifetime_seconds: Option<u32>,
+        /// New skew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock_skew_seconds: Option<u32>,
+        /// New forwarding rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port_forwarding: Option<ForwardingRule>,
+        /// New sudo rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        admin_sudo: Option<Code>,
+    }
+    /// A server was removed.
+    ServerDelete = "server.delete" {
+        /// The server.
+        server_id: ServerId,
+        /// Its name.
+        server_name: HostName,
+        /// Its project.
+        project_id: ProjectId,
+    }
+    /// A server joined.
+    ServerEnroll = "server.enroll" {
+        /// The server.
+        server_id: ServerId,
+        /// The name it got.
+        server_name: HostName,
+        /// Its project.
+        project_id: ProjectId,
+        /// The token it used.
+        token_id: TokenId,
+        /// RFC 7638 thumbprint of its agent's key.
+        agent_key: Thumbprint,
+        /// What it is for.
+        role: Role,
+        /// The bastion group it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bastion_group: Option<Label>,
+        /// The bastion group it is reached through.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<Label>,
+    }
+    /// A token that exists was refused.
+    ServerEnrollRefuse = "server.enroll_refuse" {
+        /// The token.
+        token_id: TokenId,
+        /// The name that was claimed.
+        server_name: HostName,
+        /// Why.
+        reason: Code,
+    }
+    /// A server's host keys became others: rebuilt, or somebody in between.
+    ServerHostKeys = "server.host_keys" {
+        /// The server.
+        server_id: ServerId,
+        /// SHA-256 of each public key in SSH wire format.
+        host_keys: Vec<Sha256>,
+    }
+    /// A server's place among the routes was changed.
+    ServerUpdate = "server.update" {
+        /// The server.
+        server_id: ServerId,
+        /// What it is for now.
+        role: Role,
+        /// The bastion group it belongs to now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bastion_group: Option<Label>,
+        /// The bastion group it is reached through now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<Label>,
+    }
+    /// A session was ended before its time.
+    SessionClose = "session.close" {
+        /// The session.
+        session_id: SessionId,
+        /// Whose it was.
+        user_id: UserId,
+        /// Why.
+        reason: Code,
+    }
+    /// A user signed in.
+    SessionOpen = "session.open" {
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        user_id: UserId,
+        /// On which device.
+        device_id: DeviceId,
+        /// How: `amr` values.
+        amr: Vec<Code>,
+    }
+    /// A sign-in of a user that exists failed.
+    SignInFail = "sign_in.fail" {
+        /// Who it would have been.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_id: Option<UserId>,
+        /// Why.
+        reason: Code,
+        /// How often since the last such row.
+        count: u32,
+    }
+    /// A key that signs desired state was made.
+    StateKeyCreate = "state_key.create" {
+        /// RFC 7638 thumbprint of the key.
+        key: Thumbprint,
+    }
+    /// The team was made.
+    TeamCreate = "team.create" {
+        /// Its name.
+        team: TeamSlug,
+        /// SHA-256 of the SPKI of its TLS root.
+        pin: Sha256,
+    }
+    /// An enrollment token was made.
+    TokenCreate = "token.create" {
+        /// The token.
+        token_id: TokenId,
+        /// The project that servers join.
+        project_id: ProjectId,
+        /// What it is called.
+        description: Label,
+        /// Role of the servers it makes.
+        role: Role,
+        /// Bastion group of the servers it makes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bastion_group: Option<Label>,
+        /// Bastion group they are reached through.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<Label>,
+        /// How many servers it may make.
+        max_uses: u32,
+        /// When it ends.
+        expires_at: UnixTime,
+    }
+    /// An enrollment token was revoked.
+    TokenRevoke = "token.revoke" {
+        /// The token.
+        token_id: TokenId,
+    }
+    /// A user was made.
+    UserCreate = "user.create" {
+        /// The user.
+        user_id: UserId,
+        /// Its name in the directory.
+        user_name: UserName,
+        /// Its Unix account's name.
+        unix_user_name: LoginName,
+        /// Whether it administers the team.
+        team_admin: bool,
+    }
+    /// A user was deleted.
+    UserDelete = "user.delete" {
+        /// The user.
+        user_id: UserId,
+        /// Its name in the directory.
+        user_name: UserName,
+    }
+    /// A user may do nothing from now on.
+    UserDisable = "user.disable" {
+        /// The user.
+        user_id: UserId,
+    }
+    /// A user may sign in again.
+    UserEnable = "user.enable" {
+        /// The user.
+        user_id: UserId,
+    }
+    /// A user set its password and second factor.
+    UserSetUp = "user.set_up" {
+        /// The user.
+        user_id: UserId,
+    }
+    /// A one-time set-up code was made for a user.
+    UserSetUpCode = "user.set_up_code" {
+        /// The user.
+        user_id: UserId,
+        /// When the code ends.
+        expires_at: UnixTime,
+    }
+    /// A user's properties were changed; absent fields stayed.
+    UserUpdate = "user.update" {
+        /// The user.
+        user_id: UserId,
+        /// New display name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        display_name: Option<DisplayName>,
+        /// Whether it administers the team now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team_admin: Option<bool>,
+    }
+}

@@ -1,0 +1,116 @@
+//! Small values that are text in JSON: reason codes and serials.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use thiserror::Error;
+
+/// A short word for a reason or a kind: at most 48 characters of `a-z` and `_`. Cannot hold a token, a key or a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Code(String);
+
+impl Code {
+    const MAX_LENGTH: usize = 48;
+
+    /// What is left of `text` without all characters that a code cannot have. Codes come from the program, not from
+    /// input, so nothing is lost.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.chars().filter(|c| is_code(*c)).take(Self::MAX_LENGTH).collect())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_code(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '_'
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let code = Self::new(&text);
+        if code.0 == text { Ok(code) } else { Err(D::Error::custom("not a code")) }
+    }
+}
+
+/// A certificate's serial: not zero. A decimal string in JSON, because 64 bits do not survive JavaScript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Serial(u64);
+
+impl Serial {
+    /// None for zero, which means "no serial".
+    #[must_use]
+    pub fn new(serial: u64) -> Option<Self> {
+        (serial != 0).then_some(Self(serial))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Text that is not a serial.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("expected a decimal number that is not zero")]
+pub struct ParseSerialError;
+
+impl FromStr for Serial {
+    type Err = ParseSerialError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let serial = text.parse().ok().and_then(Self::new).ok_or(ParseSerialError)?;
+        // One form for one number: no sign, no leading zero.
+        if serial.to_string() == text { Ok(serial) } else { Err(ParseSerialError) }
+    }
+}
+
+impl Serialize for Serial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        as_text::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Serial {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        as_text::deserialize(deserializer)
+    }
+}
+
+/// `#[serde(with = "as_text")]` for types that have one text form but no serde of their own.
+pub(crate) mod as_text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

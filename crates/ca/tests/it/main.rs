@@ -1,0 +1,20 @@
+//! Behaviour of the crate through its public API. Needs the default features, and `ssh-keygen` for the module `openssh`.
+#![cfg(feature = "issue")]
+#![expect(clippy::disallowed_methods, reason = "one test runs ssh-keygen")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod example;
+mod forge;
+mod inspect;
+mod issue;
+mod key;
+mod openssh;
+mod props;
+mod source;
+mod verify;

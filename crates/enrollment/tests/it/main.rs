@@ -1,0 +1,10 @@
+//! Behaviour of the crate through its public API. Rows are those of the threat model.
+#![cfg(test)]
+
+mod constraint;
+mod fixture;
+mod name;
+mod pasted;
+mod placement;
+mod props;
+mod redeem;

@@ -1,0 +1,261 @@
+//! The proof values: that somebody is signed in, on an approved device, as an administrator. Only this crate makes
+//! them, none can be cloned, and each is made from the one before.
+
+use thiserror::Error;
+use usher_types::{
+    DeviceId, DeviceName, LoginName, SessionId, Thumbprint, TokenId, UnixTime, UserId, UserName,
+};
+
+use crate::{
+    AuthenticationError, AuthenticationMethod, DeviceRecord, DeviceState, SessionRecord, UserRecord,
+    session::check_rows,
+};
+
+/// A live session of an active user, on the device that holds the session's key. The device may still wait for
+/// approval.
+///
+/// ```compile_fail,E0451
+/// use usher_identity::{AuthenticatedUser, DeviceState};
+/// // Only `authenticate` makes one, and nobody changes it.
+/// fn forge(user: AuthenticatedUser) -> AuthenticatedUser {
+///     AuthenticatedUser { device_state: DeviceState::Approved, ..user }
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn twice(user: usher_identity::AuthenticatedUser) -> [usher_identity::AuthenticatedUser; 2] {
+///     [user.clone(), user]
+/// }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct AuthenticatedUser {
+    user_id: UserId,
+    user_name: UserName,
+    unix_user_name: LoginName,
+    team_admin: bool,
+    device_id: DeviceId,
+    device_name: DeviceName,
+    device_state: DeviceState,
+    jkt: Thumbprint,
+    session_id: SessionId,
+    token_id: TokenId,
+    auth_time: UnixTime,
+    amr: Vec<AuthenticationMethod>,
+    expires_at: UnixTime,
+}
+
+impl AuthenticatedUser {
+    /// Rows must have been checked by `authenticate` or `check_rows`.
+    pub(crate) fn new(user: &UserRecord, device: &DeviceRecord, session: &SessionRecord) -> Self {
+        Self {
+            user_id: user.id,
+            user_name: user.user_name.clone(),
+            unix_user_name: user.unix_user_name.clone(),
+            team_admin: user.team_admin,
+            device_id: device.id,
+            device_name: device.name.clone(),
+            device_state: device.state,
+            jkt: device.jkt,
+            session_id: session.id,
+            token_id: session.token_id,
+            auth_time: session.auth_time,
+            amr: session.amr.clone(),
+            expires_at: session.expires_at,
+        }
+    }
+
+    /// Who.
+    #[must_use]
+    pub fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    /// Its name in the directory.
+    #[must_use]
+    pub fn user_name(&self) -> &UserName {
+        &self.user_name
+    }
+
+    /// Its Unix account's name on servers.
+    #[must_use]
+    pub fn unix_user_name(&self) -> &LoginName {
+        &self.unix_user_name
+    }
+
+    /// Whether it administers the team. To do so it must be on an approved device: [`ApprovedUser::into_team_admin`].
+    #[must_use]
+    pub fn is_team_admin(&self) -> bool {
+        self.team_admin
+    }
+
+    /// On which device.
+    #[must_use]
+    pub fn device_id(&self) -> DeviceId {
+        self.device_id
+    }
+
+    /// What the owner calls the device.
+    #[must_use]
+    pub fn device_name(&self) -> &DeviceName {
+        &self.device_name
+    }
+
+    /// Whether the device is approved or waits for it; never revoked.
+    #[must_use]
+    pub fn device_state(&self) -> DeviceState {
+        self.device_state
+    }
+
+    /// Thumbprint of the device's key.
+    #[must_use]
+    pub fn jkt(&self) -> Thumbprint {
+        self.jkt
+    }
+
+    /// In which session.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        self.session_id
+    }
+
+    /// The session token's id, which finds the session's row.
+    #[must_use]
+    pub fn token_id(&self) -> TokenId {
+        self.token_id
+    }
+
+    /// When the user last proved who it is.
+    #[must_use]
+    pub fn auth_time(&self) -> UnixTime {
+        self.auth_time
+    }
+
+    /// How.
+    #[must_use]
+    pub fn amr(&self) -> &[AuthenticationMethod] {
+        &self.amr
+    }
+
+    /// When the session ends.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixTime {
+        self.expires_at
+    }
+
+    /// The stronger proof, for everything but looking at oneself and signing out.
+    ///
+    /// # Errors
+    /// [`DeviceNotApproved`] while an administrator has not approved the device.
+    pub fn on_approved_device(self) -> Result<ApprovedUser, DeviceNotApproved> {
+        match self.device_state {
+            DeviceState::Approved => Ok(ApprovedUser(self)),
+            DeviceState::Pending | DeviceState::Revoked => {
+                Err(DeviceNotApproved { device_id: self.device_id, state: self.device_state })
+            }
+        }
+    }
+}
+
+/// The device waits for approval, or was revoked.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("device {device_id} is not approved")]
+pub struct DeviceNotApproved {
+    device_id: DeviceId,
+    state: DeviceState,
+}
+
+impl DeviceNotApproved {
+    /// The device, for the administrator who is asked to approve it.
+    #[must_use]
+    pub fn device_id(&self) -> DeviceId {
+        self.device_id
+    }
+
+    /// Pending or revoked.
+    #[must_use]
+    pub fn state(&self) -> DeviceState {
+        self.state
+    }
+}
+
+/// A signed-in user on an approved device: whom policy decides about.
+///
+/// ```compile_fail,E0423
+/// fn forge(user: usher_identity::AuthenticatedUser) -> usher_identity::ApprovedUser {
+///     usher_identity::ApprovedUser(user)
+/// }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct ApprovedUser(AuthenticatedUser);
+
+impl ApprovedUser {
+    /// The weaker proof: who, on which device, in which session.
+    pub fn user(&self) -> &AuthenticatedUser {
+        &self.0
+    }
+
+    /// Looks at the rows again, as they are now: for a decision that is made again inside a transaction. The session
+    /// and the device's key must be the same as before.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`], as [`crate::authenticate`] would say now; a device that is no longer approved counts
+    /// as revoked.
+    pub fn check_again(
+        &self,
+        user: &UserRecord,
+        device: &DeviceRecord,
+        session: &SessionRecord,
+        now: UnixTime,
+    ) -> Result<Self, AuthenticationError> {
+        let before = &self.0;
+        if before.user_id != user.id || before.session_id != session.id || before.token_id != session.token_id
+        {
+            return Err(AuthenticationError::Token);
+        }
+        if before.device_id != device.id || before.jkt != device.jkt {
+            return Err(AuthenticationError::Proof);
+        }
+        check_rows(user, device, session, now)?;
+        AuthenticatedUser::new(user, device, session)
+            .on_approved_device()
+            .map_err(|_error| AuthenticationError::DeviceRevoked)
+    }
+
+    /// The proof that administrative endpoints want.
+    ///
+    /// # Errors
+    /// [`NotTeamAdmin`] when the user does not administer the team.
+    pub fn into_team_admin(self) -> Result<TeamAdmin, NotTeamAdmin> {
+        if self.0.team_admin { Ok(TeamAdmin(self)) } else { Err(NotTeamAdmin) }
+    }
+}
+
+/// The user does not administer the team.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("only a team administrator may do this")]
+pub struct NotTeamAdmin;
+
+/// A team administrator, signed in on an approved device.
+///
+/// ```compile_fail,E0423
+/// fn forge(user: usher_identity::ApprovedUser) -> usher_identity::TeamAdmin {
+///     usher_identity::TeamAdmin(user)
+/// }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct TeamAdmin(ApprovedUser);
+
+impl TeamAdmin {
+    /// The weaker proof.
+    pub fn approved(&self) -> &ApprovedUser {
+        &self.0
+    }
+
+    /// Who, on which device, in which session.
+    pub fn user(&self) -> &AuthenticatedUser {
+        self.0.user()
+    }
+}

@@ -1,0 +1,138 @@
+//! Users, devices and sessions as the store keeps them. Plain data: holding one proves nothing.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+use usher_types::{
+    DeviceId, DeviceName, DisplayName, LoginName, SessionId, Sha256, Thumbprint, TokenId, UnixTime, UserId,
+    UserName,
+};
+
+/// Whether a user may do anything at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UserStatus {
+    /// May sign in.
+    Active,
+    /// May do nothing.
+    Disabled,
+}
+
+/// A user's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// Its id.
+    pub id: UserId,
+    /// Its name in the directory.
+    pub user_name: UserName,
+    /// What people call it.
+    pub display_name: DisplayName,
+    /// Its Unix account's name on servers.
+    pub unix_user_name: LoginName,
+    /// Whether it may do anything.
+    pub status: UserStatus,
+    /// Whether it administers the team.
+    pub team_admin: bool,
+    /// When it was created.
+    pub created_at: UnixTime,
+}
+
+/// Whether a device may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceState {
+    /// An administrator or the bootstrap rule approved it.
+    Approved,
+    /// Waits for approval.
+    Pending,
+    /// Taken out of use for good.
+    Revoked,
+}
+
+/// A device's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Its id.
+    pub id: DeviceId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What its owner calls it.
+    pub name: DeviceName,
+    /// RFC 7638 thumbprint of its key.
+    pub jkt: Thumbprint,
+    /// Whether it may be used.
+    pub state: DeviceState,
+    /// When it first signed in.
+    pub created_at: UnixTime,
+}
+
+/// A session's row. The token's id finds it, the token's hash decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id; follows from `token_id`, see [`crate::open_session`].
+    pub id: SessionId,
+    /// Id of its token.
+    pub token_id: TokenId,
+    /// [`usher_types::SecretToken::hash`] of its token.
+    pub token_hash: Sha256,
+    /// Who signed in.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// When the user last gave a proof of who it is.
+    pub auth_time: UnixTime,
+    /// How.
+    pub amr: Vec<AuthenticationMethod>,
+    /// When it began.
+    pub created_at: UnixTime,
+    /// When it ends by itself.
+    pub expires_at: UnixTime,
+    /// When it was ended: signed out, user or device taken out of use.
+    pub ended_at: Option<UnixTime>,
+}
+
+/// How a user proved who it is: `amr` values of RFC 8176.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuthenticationMethod {
+    /// `hwk`: a key in hardware.
+    HardwareKey,
+    /// `mfa`: more than one factor.
+    MultiFactor,
+    /// `otp`: a one-time password.
+    OneTimePassword,
+    /// `pwd`: a password.
+    Password,
+}
+
+impl AuthenticationMethod {
+    /// The registered value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HardwareKey => "hwk",
+            Self::MultiFactor => "mfa",
+            Self::OneTimePassword => "otp",
+            Self::Password => "pwd",
+        }
+    }
+}
+
+impl fmt::Display for AuthenticationMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Text that is not an authentication method.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("expected one of hwk, mfa, otp, pwd")]
+pub struct ParseMethodError;
+
+impl FromStr for AuthenticationMethod {
+    type Err = ParseMethodError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::HardwareKey, Self::MultiFactor, Self::OneTimePassword, Self::Password]
+            .into_iter()
+            .find(|method| method.as_str() == text)
+            .ok_or(ParseMethodError)
+    }
+}

@@ -1,0 +1,173 @@
+//! Sessions: who is recognized, and who is not any more.
+
+use std::time::Duration;
+
+use usher_identity::{
+    AuthenticationError, DeviceRecord, DeviceState, OpenSessionError, SESSION_LIFETIME, SessionRecord,
+    UserRecord, UserStatus, authenticate, dpop::VerifiedProof, open_session,
+};
+use usher_types::{DeviceId, SecretToken, TokenId, TokenKind, UserId};
+
+use crate::fixture::{NOW, TestLogin, alice, check, key, laptop, prove, request, session_token};
+
+/// Everything that a request of a signed-in user consists of.
+struct SignedIn {
+    user: UserRecord,
+    device: DeviceRecord,
+    session: SessionRecord,
+    token: SecretToken,
+}
+
+impl SignedIn {
+    fn new() -> Self {
+        let (user, token) = (alice(), session_token(1));
+        let device = laptop(user.id, key(1).public().thumbprint());
+        let session = open_session(TestLogin(user.id), &device, &token, NOW).unwrap();
+        Self { user, device, session, token }
+    }
+
+    fn proof(&self) -> VerifiedProof {
+        let request = request(Some(&self.token));
+        check(&prove(&key(1), &request), &request).unwrap()
+    }
+
+    fn authenticate(&self) -> Result<usher_identity::AuthenticatedUser, AuthenticationError> {
+        authenticate(&self.user, &self.device, &self.session, &self.token, &self.proof(), NOW)
+    }
+}
+
+#[track_caller]
+fn refuses(change: impl FnOnce(&mut SignedIn), expected: AuthenticationError) {
+    let mut signed_in = SignedIn::new();
+    change(&mut signed_in);
+    assert_eq!(signed_in.authenticate().unwrap_err(), expected);
+}
+
+#[test]
+fn opens_for_the_user_that_signed_in() {
+    let SignedIn { user, device, session, token } = SignedIn::new();
+    assert_eq!((session.user_id, session.device_id), (user.id, device.id));
+    assert_eq!((session.token_id, session.token_hash), (token.id(), token.hash()));
+    assert_eq!(session.expires_at, NOW.saturating_add(SESSION_LIFETIME));
+    assert_eq!(session.amr.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pwd", "otp"]);
+}
+
+#[test]
+fn opens_nothing_on_a_foreign_or_revoked_device() {
+    // Warpgate GHSA-868r-97g5-r9g4: any user could finish a login begun for another.
+    let (mallory, token) = (UserId::new(NOW, [66; 10]), session_token(1));
+    let device = laptop(alice().id, key(1).public().thumbprint());
+    let refused = open_session(TestLogin(mallory), &device, &token, NOW).unwrap_err();
+    assert_eq!(refused, OpenSessionError::ForeignDevice);
+
+    let revoked = DeviceRecord { state: DeviceState::Revoked, ..device.clone() };
+    let refused = open_session(TestLogin(alice().id), &revoked, &token, NOW).unwrap_err();
+    assert_eq!(refused, OpenSessionError::DeviceRevoked);
+
+    let enrollment = SecretToken::new(TokenKind::Enrollment, token.id(), [1; 32]);
+    let refused = open_session(TestLogin(alice().id), &device, &enrollment, NOW).unwrap_err();
+    assert_eq!(refused, OpenSessionError::TokenKind);
+}
+
+#[test]
+fn recognizes_its_user_on_its_device() {
+    let signed_in = SignedIn::new();
+    let user = signed_in.authenticate().unwrap();
+    assert_eq!(user.user_id(), signed_in.user.id);
+    assert_eq!(user.device_id(), signed_in.device.id);
+    assert_eq!(user.session_id(), signed_in.session.id);
+    assert_eq!(user.unix_user_name().as_str(), "alice");
+    assert!(user.on_approved_device().unwrap().into_team_admin().is_err());
+}
+
+#[test]
+fn refuses_another_secret_id_or_kind_of_token() {
+    let other_secret =
+        |s: &mut SignedIn| s.token = SecretToken::new(TokenKind::Session, s.token.id(), [7; 32]);
+    refuses(other_secret, AuthenticationError::Token);
+    let other_id = |s: &mut SignedIn| s.session.token_id = TokenId::new(NOW, [7; 10]);
+    refuses(other_id, AuthenticationError::Token);
+    let api_key = |s: &mut SignedIn| s.token = SecretToken::new(TokenKind::ApiKey, s.token.id(), [1; 32]);
+    refuses(api_key, AuthenticationError::Token);
+}
+
+#[test]
+fn refuses_a_stolen_token_with_another_key() {
+    // Row 36 and section 3: a stolen session token cannot mint.
+    let stolen = SignedIn::new();
+    let request = request(Some(&stolen.token));
+    let proof = check(&prove(&key(2), &request), &request).unwrap();
+    let refused = authenticate(&stolen.user, &stolen.device, &stolen.session, &stolen.token, &proof, NOW);
+    assert_eq!(refused.unwrap_err(), AuthenticationError::Proof);
+}
+
+#[test]
+fn refuses_a_proof_that_was_made_without_the_token() {
+    let signed_in = SignedIn::new();
+    let request = request(None);
+    let proof = check(&prove(&key(1), &request), &request).unwrap();
+    let SignedIn { user, device, session, token } = &signed_in;
+    assert_eq!(
+        authenticate(user, device, session, token, &proof, NOW).unwrap_err(),
+        AuthenticationError::Proof
+    );
+}
+
+#[test]
+fn refuses_rows_that_do_not_belong_together() {
+    refuses(|s| s.user.id = UserId::new(NOW, [66; 10]), AuthenticationError::Token);
+    refuses(|s| s.device.user_id = UserId::new(NOW, [66; 10]), AuthenticationError::Token);
+    refuses(|s| s.session.device_id = DeviceId::new(NOW, [66; 10]), AuthenticationError::Token);
+}
+
+#[test]
+fn refuses_what_has_ended() {
+    refuses(|s| s.session.ended_at = Some(NOW), AuthenticationError::SessionEnded);
+    refuses(|s| s.session.expires_at = NOW, AuthenticationError::SessionExpired);
+    refuses(|s| s.user.status = UserStatus::Disabled, AuthenticationError::UserDisabled);
+    refuses(|s| s.device.state = DeviceState::Revoked, AuthenticationError::DeviceRevoked);
+}
+
+#[test]
+fn a_pending_device_is_recognized_but_not_approved() {
+    let mut signed_in = SignedIn::new();
+    signed_in.device.state = DeviceState::Pending;
+    let user = signed_in.authenticate().unwrap();
+    assert_eq!(user.device_state(), DeviceState::Pending);
+    let refused = user.on_approved_device().unwrap_err();
+    assert_eq!((refused.device_id(), refused.state()), (signed_in.device.id, DeviceState::Pending));
+}
+
+#[test]
+fn only_an_administrator_becomes_one() {
+    let mut signed_in = SignedIn::new();
+    signed_in.user.team_admin = true;
+    let admin = signed_in.authenticate().unwrap().on_approved_device().unwrap().into_team_admin().unwrap();
+    assert_eq!(admin.user().user_id(), signed_in.user.id);
+}
+
+#[test]
+fn is_checked_again_on_the_rows_of_the_moment() {
+    let before = SignedIn::new();
+    let approved = before.authenticate().unwrap().on_approved_device().unwrap();
+    let again = |change: fn(&mut SignedIn), now| {
+        let mut rows = SignedIn::new();
+        change(&mut rows);
+        approved.check_again(&rows.user, &rows.device, &rows.session, now).map(|user| user.user().user_id())
+    };
+    assert_eq!(again(|_| (), NOW), Ok(before.user.id));
+    let cases: [(fn(&mut SignedIn), _); 7] = [
+        (|s| s.user.status = UserStatus::Disabled, AuthenticationError::UserDisabled),
+        (|s| s.device.state = DeviceState::Revoked, AuthenticationError::DeviceRevoked),
+        (|s| s.device.state = DeviceState::Pending, AuthenticationError::DeviceRevoked),
+        (|s| s.device.jkt = key(2).public().thumbprint(), AuthenticationError::Proof),
+        (|s| s.session.ended_at = Some(NOW), AuthenticationError::SessionEnded),
+        (|s| s.session.token_id = TokenId::new(NOW, [7; 10]), AuthenticationError::Token),
+        (|s| s.user.id = UserId::new(NOW, [66; 10]), AuthenticationError::Token),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(again(change, NOW), Err(expected));
+    }
+    let late = NOW.saturating_add(SESSION_LIFETIME + Duration::from_millis(1));
+    assert_eq!(again(|_| (), late), Err(AuthenticationError::SessionExpired));
+}

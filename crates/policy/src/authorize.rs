@@ -1,0 +1,100 @@
+//! The decision. Reads top to bottom: collect every reason to deny, then what is missing, then derive the grant.
+
+use std::net::IpAddr;
+
+use usher_identity::ApprovedUser;
+use usher_types::{ConnectionId, KeyId, UnixTime, ValidityWindow};
+
+use crate::{
+    AccessFacts, AccessRequest, Assignment, Capabilities, Decision, Denial, Grant, PortForwarding, Purpose,
+    Reason, StepUp,
+};
+
+/// Decides whether `user` may connect to the server of `facts`, now.
+///
+/// Total and deterministic. `connection_id` names the connection that is made if the answer is yes; `client_address` is
+/// recorded in certificates and decides nothing.
+pub fn authorize(
+    user: &ApprovedUser,
+    request: &AccessRequest,
+    facts: &AccessFacts,
+    connection_id: ConnectionId,
+    client_address: Option<IpAddr>,
+    now: UnixTime,
+) -> Decision {
+    let user = user.user();
+    let project = &facts.project;
+    let mut reasons = Vec::new();
+
+    if facts.user_id != user.user_id() || facts.server.project_id != project.id {
+        reasons.push(Reason::Inconsistent);
+    }
+    if now >= user.expires_at() {
+        reasons.push(Reason::SessionExpired);
+    }
+    let mine = || facts.assignments.iter().filter(|assignment| gives_access_to_member(assignment, facts));
+    let has_access = mine().next().is_some();
+    if !has_access {
+        reasons.push(Reason::NoAccess { project: project.slug.clone(), groups: groups_with_access(facts) });
+    }
+    if has_access && facts.login.is_none() {
+        reasons.push(Reason::NoAccount { project: project.slug.clone() });
+    }
+    if let Some(requested) = &request.login
+        && Some(requested) != facts.login.as_ref()
+    {
+        reasons.push(Reason::OtherLogin { requested: requested.clone(), own: facts.login.clone() });
+    }
+    let window = ValidityWindow::around(now, project.clock_skew, project.certificate_lifetime);
+    if window.is_err() {
+        reasons.push(Reason::Lifetime { project: project.slug.clone() });
+    }
+
+    if let Some(denial) = Denial::of(reasons) {
+        return Decision::Deny(denial);
+    }
+    // Both are there, or a reason was found above; written so that a slip denies.
+    let (Some(login), Ok(window)) = (&facts.login, window) else {
+        return Decision::Deny(Denial::inconsistent());
+    };
+    if let Some(max_age) = project.max_authentication_age
+        && now.since(user.auth_time()) > max_age
+    {
+        return Decision::StepUp(StepUp::new(max_age, user.auth_time()));
+    }
+
+    Decision::Allow(Grant {
+        capabilities: Capabilities {
+            project_id: project.id,
+            server_id: facts.server.id,
+            login: login.clone(),
+            server_admin: mine().any(|assignment| assignment.server_admin),
+            permit_pty: match request.purpose {
+                Purpose::Command => false,
+                Purpose::Interactive => true,
+            },
+            permit_port_forwarding: match project.port_forwarding {
+                PortForwarding::All | PortForwarding::Local => true,
+                PortForwarding::Off => false,
+            },
+            certificate_lifetime: project.certificate_lifetime,
+            clock_skew: project.clock_skew,
+        },
+        user_id: user.user_id(),
+        device_id: user.device_id(),
+        connection_id,
+        key_id: KeyId::new(&project.slug, login, user.device_id(), connection_id),
+        window,
+        client_address,
+    })
+}
+
+/// By id, never by name: `ops` and `ops-prod` have nothing to do with each other.
+fn gives_access_to_member(assignment: &Assignment, facts: &AccessFacts) -> bool {
+    assignment.server_access && facts.groups.contains(&assignment.group_id)
+}
+
+fn groups_with_access(facts: &AccessFacts) -> Vec<usher_types::GroupName> {
+    let with_access = facts.assignments.iter().filter(|assignment| assignment.server_access);
+    with_access.map(|assignment| assignment.group_name.clone()).collect()
+}

@@ -1,0 +1,95 @@
+//! What a decision is made from. The store loads it; nothing here is proof of anything.
+//!
+//! Health is not among the facts on purpose: a silent agent must not lock people out of its server. Which bastions are
+//! up decides about routes, not about access.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use usher_types::{GroupId, GroupName, HostName, LoginName, ProjectId, ProjectSlug, ServerId, UserId};
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A command, file transfer or tunnel: no terminal.
+    Command,
+    /// Somebody at a terminal.
+    Interactive,
+}
+
+/// What the caller asks for, beyond the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessRequest {
+    /// The account it expects; its own when absent. It can only be refused, never chosen.
+    pub login: Option<LoginName>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// Everything that decides about one user's access to one server, read in one go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessFacts {
+    /// Whose facts these are; must be the user that asks.
+    pub user_id: UserId,
+    /// The user's own account in the server's project; none before its first access.
+    pub login: Option<LoginName>,
+    /// The groups that the user is a member of.
+    pub groups: BTreeSet<GroupId>,
+    /// The server.
+    pub server: ServerFacts,
+    /// The server's project.
+    pub project: ProjectFacts,
+    /// All groups of the project, also those without the user.
+    pub assignments: Vec<Assignment>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Its id.
+    pub id: ServerId,
+    /// Its name.
+    pub name: HostName,
+    /// Its project.
+    pub project_id: ProjectId,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectFacts {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name.
+    pub slug: ProjectSlug,
+    /// How far a certificate reaches into the future.
+    pub certificate_lifetime: Duration,
+    /// How far it reaches into the past.
+    pub clock_skew: Duration,
+    /// What certificates may forward on targets.
+    pub port_forwarding: PortForwarding,
+    /// How long ago the user may have proved who it is; none for "in this session".
+    pub max_authentication_age: Option<Duration>,
+}
+
+/// What certificates may forward on targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortForwarding {
+    /// Everything that sshd allows.
+    All,
+    /// Client to server only; which direction is sshd's business, the certificate says "forwarding".
+    Local,
+    /// Nothing.
+    Off,
+}
+
+/// A group's role in the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The group.
+    pub group_id: GroupId,
+    /// Its name, for denials.
+    pub group_name: GroupName,
+    /// Members may log in on the project's servers.
+    pub server_access: bool,
+    /// Members may use sudo there; means nothing without `server_access`.
+    pub server_admin: bool,
+}
