@@ -177,6 +177,7 @@ pub fn plan(desired: &Desired, observed: &Observed, ownership: &Ownership, limit
     planner.plan_principals(open);
     planner.plan_leaving();
     planner.revoke_sudo();
+    planner.lock_unguarded();
     if open {
         planner.plan_accounts();
         planner.plan_files();

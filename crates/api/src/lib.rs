@@ -14,6 +14,8 @@
 
 pub mod error;
 pub mod headers;
+mod openapi;
 pub mod v1;
 
 pub use error::{ErrorBody, ErrorCode, ErrorResponse};
+pub use openapi::{openapi, openapi_json};

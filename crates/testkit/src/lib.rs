@@ -12,6 +12,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod namespace;
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use usher_types::UnixTime;

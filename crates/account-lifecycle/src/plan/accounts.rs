@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     account::{Shell, UnixName},
     desired::Sudo,
-    observed::{Home, LocalUser, Password},
+    observed::{Home, LocalUser},
     ownership::{Claim, ManagedFile, OwnedUser, Stage},
     plan::Planner,
     step::Step,
@@ -109,9 +109,6 @@ impl Planner<'_> {
 
     fn plan_drift(&mut self, name: &UnixName, user: &LocalUser, account: Account) {
         let Account { uid, gecos, shell, .. } = account;
-        if user.password != Password::Star {
-            self.accounts.push(Step::UnlockUser { account: name.clone(), uid });
-        }
         if user.gecos != gecos || user.shell != shell.as_str() {
             self.accounts.push(Step::UpdateUser { account: name.clone(), uid, gecos, shell });
         }

@@ -5,7 +5,7 @@ use usher_types::Sha256;
 use crate::{
     account::UnixName,
     desired::Sudo,
-    observed::{FileState, SudoSupport},
+    observed::{FileState, Password, SudoSupport},
     ownership::ManagedFile,
     plan::{ConflictKind, Planner},
     render,
@@ -23,6 +23,7 @@ impl Planner<'_> {
             self.accounts.push(Step::WriteCa { content: self.desired.user_ca.clone() });
         }
         self.plan_sshd();
+        self.plan_unlocking();
         self.plan_sudoers();
         for name in self.users.clone() {
             let content = if name == UnixName::hop() {
@@ -37,11 +38,45 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether sshd's block is missing or changed: then a key in a managed home would open the account.
+    fn is_unguarded(&self) -> bool {
+        differs(self.observed.files.get(&ManagedFile::SshdDropIn), &render::sshd_drop_in())
+    }
+
+    /// Locks existing accounts until sshd's block is back.
+    pub(super) fn lock_unguarded(&mut self) {
+        if !self.is_unguarded() {
+            return;
+        }
+        let present = self.ownership.users.keys().filter(|name| self.is_desired(name) && self.is_ours(name));
+        let open: Vec<UnixName> = present.cloned().collect();
+        for account in open {
+            if let Some(user) = self.observed.users.get(account.as_str())
+                && user.password != Password::Locked
+            {
+                self.revocation.push(Step::LockUser { uid: user.uid, account });
+            }
+        }
+    }
+
+    /// Opens accounts that are locked, were just locked, or were given a password on the host.
+    fn plan_unlocking(&mut self) {
+        let unguarded = self.is_unguarded();
+        for account in self.users.clone() {
+            if let Some(user) = self.observed.users.get(account.as_str())
+                && (user.password != Password::Star || unguarded)
+            {
+                self.accounts.push(Step::UnlockUser { uid: user.uid, account });
+            }
+        }
+    }
+
     /// Without an account there is nothing to check sshd's settings for, and nobody to let in.
     fn plan_sshd(&mut self) {
         let content = render::sshd_drop_in();
-        let person = self.users.iter().find(|name| **name != UnixName::hop());
-        let Some(managed) = person.or_else(|| self.users.first()).cloned() else { return };
+        // One that exists already, if any: a new one may turn out not to be possible.
+        let known = self.users.iter().find(|name| self.observed.users.contains_key(name.as_str()));
+        let Some(managed) = known.or_else(|| self.users.first()).cloned() else { return };
         let running = self.ownership.sshd_running == Some(Sha256::of(content.as_bytes()));
         if differs(self.observed.files.get(&ManagedFile::SshdDropIn), &content) || !running {
             let hop = self.users.contains(&UnixName::hop());

@@ -3,7 +3,7 @@
 use usher_account_lifecycle::{
     Limits, Step,
     account::{AdminSudo, UnixName},
-    observed::{Home, Password},
+    observed::{Home, Password, SshdSupport},
     ownership::ManagedFile,
     plan::MassDeletion,
     reconcile,
@@ -131,4 +131,17 @@ fn a_password_that_was_set_is_taken_away() {
     host.seen.users.get_mut("alice").unwrap().password = Password::Other;
     reconcile(&mut host, &desired(&with_users(&["alice"])), &Limits::default()).unwrap();
     assert_eq!(host.seen.users["alice"].password, Password::Star);
+}
+
+#[test]
+fn accounts_are_locked_while_the_sshd_block_is_missing() {
+    let mut host = settled(&["alice"]);
+    host.seen.files.remove(&ManagedFile::SshdDropIn);
+    host.seen.sshd = SshdSupport::Unsupported("no include".to_owned());
+    reconcile(&mut host, &desired(&with_users(&["alice"])), &Limits::default()).unwrap();
+    assert_eq!(host.seen.users["alice"].password, Password::Locked, "a key in the home would open it");
+    host.seen.sshd = SshdSupport::Ready;
+    reconcile(&mut host, &desired(&with_users(&["alice"])), &Limits::default()).unwrap();
+    assert_eq!(host.seen.users["alice"].password, Password::Star);
+    assert!(host.seen.principals.contains_key("alice"));
 }

@@ -156,7 +156,12 @@ fn one_bad_entry_does_not_hold_up_the_rest() {
 fn keys_are_65_bytes_of_a_point_on_the_curve() {
     let text = public(&key(7)).to_string();
     assert_eq!(text.parse::<StateKey>().unwrap().to_string(), text);
-    for bad in ["", "AAAA", &BASE64URL_NOPAD.encode(&[4; 65]), text.trim_start_matches('B').trim_end_matches(char::is_alphanumeric)] {
+    for bad in [
+        "",
+        "AAAA",
+        &BASE64URL_NOPAD.encode(&[4; 65]),
+        text.trim_start_matches('B').trim_end_matches(char::is_alphanumeric),
+    ] {
         assert!(bad.parse::<StateKey>().is_err(), "{bad}");
     }
 }

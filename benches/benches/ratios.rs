@@ -1,0 +1,155 @@
+//! What the operations cost beside their own cryptography, measured alternately in one run, so that a busy machine
+//! slows both sides. One JSON line each: `{"name","ratio","target"}`; a ratio below its target is too slow.
+//!
+//! Without `--bench` (that is, under `cargo test`) each operation runs once and nothing is measured.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot start should fail loudly")]
+#![expect(clippy::print_stdout, reason = "the measurements are what this program prints")]
+
+use std::{env, hint::black_box, time::Duration};
+
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
+use usher_api_client::{BrokerAddress, Client, ClientConfig};
+use usher_benches::{AwsLcVerifier, Proved, client_address, facts, grant, leg, request, subject, user};
+use usher_ca::{Signer as _, prepare};
+use usher_identity::dpop::{self, Es256Verifier as _};
+use usher_keystore::{Algorithm, SoftwareKey};
+use usher_policy::authorize;
+use usher_testkit::{NOW, fixture};
+
+/// How much is run: rounds, and operations in each.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    operations: u32,
+}
+
+fn main() {
+    let measured = env::args().any(|argument| argument == "--bench");
+    let effort =
+        if measured { Effort { rounds: 61, operations: 1000 } } else { Effort { rounds: 1, operations: 1 } };
+    start(effort);
+    mint(effort, Algorithm::Ed25519, 0.65);
+    mint(effort, Algorithm::EcdsaP256, 0.75);
+    proof(effort);
+    decision(effort);
+}
+
+/// How often the first client of a process, with its pin, could be made within the ten milliseconds that `usher proxy`
+/// has to start in.
+fn start(effort: Effort) {
+    let proved = Proved::new();
+    let address: BrokerAddress =
+        "https://broker.example:8443#47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU".parse().unwrap();
+    let config = ClientConfig::new(address.url, proved.key, || NOW).with_pin(address.pin);
+    let mut config = Some(config);
+    let spent = time(1, || {
+        black_box(Client::new(config.take().unwrap()).unwrap());
+    });
+    report(
+        effort,
+        "client_start_within_10ms",
+        Duration::from_millis(10).as_secs_f64() / spent.as_secs_f64(),
+        1.0,
+    );
+}
+
+/// A certificate, from the grant to its text, beside the bare signature over the same bytes.
+fn mint(effort: Effort, algorithm: Algorithm, target: f64) {
+    let (grant, subject, mut rng) = (grant(), subject(), UnwrapErr(SysRng));
+    let key = SoftwareKey::generate(algorithm).unwrap();
+    let (checked, authority) = (key.checked().unwrap(), key.public_key());
+    let message = prepare(leg(&grant), &subject, &authority, NOW, &mut rng).unwrap();
+    let ratio = paired(
+        effort,
+        || {
+            black_box(key.sign_message(black_box(message.bytes())).unwrap());
+        },
+        || {
+            let prepared = prepare(leg(&grant), &subject, &authority, NOW, &mut rng).unwrap();
+            black_box(prepared.sign_with(checked).unwrap().to_openssh());
+        },
+    );
+    report(effort, &format!("mint_ssh_user_certificate/{}", algorithm.as_str()), ratio, target);
+}
+
+/// All checks of a proof beside the bare signature check.
+fn proof(effort: Effort) {
+    let proved = Proved::new();
+    let message = [1; 400];
+    let (key, signature) = (proved.key.public(), proved.key.sign(&message));
+    let ratio = paired(
+        effort,
+        || assert!(AwsLcVerifier.verify(&key, black_box(&message), &signature)),
+        || {
+            let checked = dpop::verify(
+                black_box(&proved.proof),
+                &proved.request(),
+                &proved.nonces,
+                NOW,
+                &AwsLcVerifier,
+            );
+            let _proof = black_box(checked.unwrap());
+        },
+    );
+    report(effort, "dpop_verify", ratio, 0.85);
+}
+
+/// How many decisions fit into the two microseconds that one may take; the slowest hundredth counts.
+fn decision(effort: Effort) {
+    let (user, request, facts) = (user(), request(), facts());
+    let mut times: Vec<Duration> = (0..effort.rounds * 100)
+        .map(|_| {
+            time(1, || {
+                let connection = fixture::connection(1);
+                let _decision = black_box(authorize(
+                    &user,
+                    &request,
+                    black_box(&facts),
+                    connection,
+                    client_address(),
+                    NOW,
+                ));
+            })
+        })
+        .collect();
+    times.sort_unstable();
+    let slow = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    report(
+        effort,
+        "authorize_p99_within_2us",
+        Duration::from_micros(2).as_secs_f64() / slow.as_secs_f64(),
+        1.0,
+    );
+}
+
+/// The median, over rounds, of `yardstick`'s time by `operation`'s.
+fn paired(effort: Effort, mut yardstick: impl FnMut(), mut operation: impl FnMut()) -> f64 {
+    let mut ratios: Vec<f64> = (0..effort.rounds)
+        .map(|_| {
+            let one = time(effort.operations, &mut yardstick);
+            let other = time(effort.operations, &mut operation);
+            one.as_secs_f64() / other.as_secs_f64()
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or_default()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is what measures")]
+fn time(operations: u32, mut operation: impl FnMut()) -> Duration {
+    let start = std::time::Instant::now();
+    for _ in 0..operations {
+        operation();
+    }
+    start.elapsed()
+}
+
+fn report(effort: Effort, name: &str, ratio: f64, target: f64) {
+    if effort.rounds == 1 {
+        return;
+    }
+    let ratio = (ratio * 1000.0).round() / 1000.0;
+    let line = serde_json::json!({ "name": name, "ratio": ratio, "target": target });
+    println!("{line}");
+}

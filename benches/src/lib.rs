@@ -1,0 +1,192 @@
+//! What the benches share: one user, one server, one request, ready to be decided, signed and proved. Measures nothing
+//! itself.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a bench that cannot start should fail loudly"
+)]
+
+use std::{net::IpAddr, time::Duration};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use usher_ca::{SourceAddresses, SubjectKey};
+use usher_identity::{
+    ApprovedUser, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, PublicKey, UserRecord,
+    UserStatus, authenticate,
+    dpop::{self, Es256Verifier, Jti, NonceKey, NonceKeys, ProofRequest},
+    open_session,
+};
+use usher_policy::{
+    AccessFacts, AccessRequest, Assignment, Decision, Grant, LegGrant, PortForwarding, ProjectFacts, Purpose,
+    ServerFacts, authorize,
+};
+use usher_testkit::{NOW, fixture, rng};
+use usher_types::{SecretToken, TokenKind, UnixTime, UserId};
+
+/// Verifies with the broker's library.
+#[derive(Clone, Copy, Debug)]
+pub struct AwsLcVerifier;
+
+impl Es256Verifier for AwsLcVerifier {
+    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.to_sec1()).verify(message, signature).is_ok()
+    }
+}
+
+/// A request with its proof, as it arrives.
+#[derive(Debug)]
+pub struct Proved {
+    /// The `dpop` header.
+    pub proof: String,
+    /// The broker's nonce keys.
+    pub nonces: NonceKeys,
+    /// The session token.
+    pub token: SecretToken,
+    /// The device's key.
+    pub key: PrivateKey,
+    body: &'static [u8],
+}
+
+impl Proved {
+    /// `POST /v1/connections` with a session token.
+    #[must_use]
+    pub fn new() -> Self {
+        let key = PrivateKey::generate(&mut rng(1));
+        let nonces = NonceKeys::new(NonceKey::new([1; 32]), None);
+        let token = SecretToken::new(TokenKind::Session, fixture::token(1), [7; 32]);
+        let body = br#"{"server":"web-1","purpose":"interactive","keys":["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti"]}"#;
+        let mut proved = Self { proof: String::new(), nonces, token, key, body };
+        proved.proof = dpop::make(
+            &proved.key,
+            &proved.request(),
+            Jti::new([9; 16]),
+            Some(&proved.nonces.issue(NOW)),
+            NOW,
+        );
+        proved
+    }
+
+    /// What the proof is for.
+    #[must_use]
+    pub fn request(&self) -> ProofRequest<'_> {
+        ProofRequest {
+            method: "POST",
+            htu: "https://broker.example:8443/v1/connections",
+            query: "",
+            body: self.body,
+            token: Some(&self.token),
+        }
+    }
+}
+
+impl Default for Proved {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct SignedIn;
+
+impl Login for SignedIn {
+    fn user_id(&self) -> UserId {
+        fixture::user(1)
+    }
+
+    fn auth_time(&self) -> UnixTime {
+        NOW
+    }
+
+    fn amr(&self) -> &[AuthenticationMethod] {
+        &[AuthenticationMethod::MultiFactor]
+    }
+}
+
+/// A user on an approved device.
+pub fn user() -> ApprovedUser {
+    let proved = Proved::new();
+    let proof = dpop::verify(&proved.proof, &proved.request(), &proved.nonces, NOW, &AwsLcVerifier).unwrap();
+    let user = UserRecord {
+        id: fixture::user(1),
+        user_name: "alice".parse().unwrap(),
+        display_name: "Alice".parse().unwrap(),
+        unix_user_name: "alice".parse().unwrap(),
+        status: UserStatus::Active,
+        team_admin: false,
+        created_at: NOW,
+    };
+    let device = DeviceRecord {
+        id: fixture::device(1),
+        user_id: user.id,
+        name: "laptop".parse().unwrap(),
+        jkt: proved.key.public().thumbprint(),
+        state: DeviceState::Approved,
+        created_at: NOW,
+    };
+    let session = open_session(SignedIn, &device, &proved.token, NOW).unwrap();
+    authenticate(&user, &device, &session, &proved.token, &proof, NOW).unwrap().on_approved_device().unwrap()
+}
+
+/// A user of twenty groups asks for a server of a project with twenty groups; the last one lets it in.
+#[must_use]
+pub fn facts() -> AccessFacts {
+    AccessFacts {
+        user_id: fixture::user(1),
+        login: Some("alice".parse().unwrap()),
+        groups: (100..120).map(fixture::group).collect(),
+        server: ServerFacts {
+            id: fixture::server(1),
+            name: "web-1".parse().unwrap(),
+            project_id: fixture::project(1),
+        },
+        project: ProjectFacts {
+            id: fixture::project(1),
+            slug: "payments".parse().unwrap(),
+            certificate_lifetime: Duration::from_secs(180),
+            clock_skew: Duration::from_secs(60),
+            port_forwarding: PortForwarding::Local,
+            max_authentication_age: None,
+        },
+        assignments: (81..=100)
+            .map(|number| Assignment {
+                group_id: fixture::group(number),
+                group_name: format!("group-{number}").parse().unwrap(),
+                server_access: true,
+                server_admin: false,
+            })
+            .collect(),
+    }
+}
+
+/// What the user asks for.
+#[must_use]
+pub fn request() -> AccessRequest {
+    AccessRequest { login: None, purpose: Purpose::Interactive }
+}
+
+/// Where it asks from.
+#[must_use]
+pub fn client_address() -> Option<IpAddr> {
+    Some(IpAddr::from([192, 0, 2, 7]))
+}
+
+/// The decision about [`facts`], which is yes.
+pub fn grant() -> Grant {
+    match authorize(&user(), &request(), &facts(), fixture::connection(1), client_address(), NOW) {
+        Decision::Allow(grant) => grant,
+        other => panic!("denied: {other:?}"),
+    }
+}
+
+/// What lets one certificate be signed.
+pub fn leg(grant: &Grant) -> LegGrant {
+    grant.target(SourceAddresses::any())
+}
+
+/// The key that certificates are for.
+#[must_use]
+pub fn subject() -> SubjectKey {
+    SubjectKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti")
+        .unwrap()
+}

@@ -1,0 +1,209 @@
+//! Threat: a broker that is somebody else's, replays, or has gone bad. What is refused changes nothing on the host.
+
+use std::collections::BTreeMap;
+
+use usher_account_lifecycle::{
+    account::{AdminSudo, Shell},
+    state::{
+        DocumentId, Head, ProjectRef, Role, ServerDocument, ServerRef, StateDocument, StateKey, UserEntry,
+        sign_input,
+    },
+};
+use usher_api::v1::SignedDocument;
+use usher_host::LinuxHost;
+use usher_identity::PrivateKey;
+use usher_testkit::{
+    NOW, fixture,
+    namespace::{inside, sh, try_sh},
+    rng,
+};
+
+use super::Engine;
+use crate::{config::Config, enrollment::Enrollment, places};
+
+fn key(seed: u64) -> PrivateKey {
+    PrivateKey::generate(&mut rng(seed))
+}
+
+fn public(key: &PrivateKey) -> StateKey {
+    StateKey::from_sec1(&key.public().to_sec1()).unwrap()
+}
+
+fn enrollment() -> Enrollment {
+    Enrollment {
+        v: 1,
+        url: "https://127.0.0.1:1".to_owned(),
+        pin: None,
+        server_id: fixture::server(1),
+        name: "web-1".parse().unwrap(),
+        project: "prod".parse().unwrap(),
+        team: "acme".parse().unwrap(),
+        state_keys: vec![public(&key(1))],
+        addresses: Vec::new(),
+        enrolled_at: NOW,
+    }
+}
+
+fn engine() -> Engine {
+    let host = LinuxHost::open(places::ROOT, &["root".to_owned()], || NOW).unwrap();
+    Engine::new(host, enrollment(), Config::default())
+}
+
+fn project(users: &[&str]) -> StateDocument {
+    let entry = |(n, name): (u32, &&str)| {
+        let entry = UserEntry {
+            id: fixture::user(1),
+            uid: 60_001 + n,
+            gid: 63_001 + n,
+            gecos: "Somebody".parse().unwrap(),
+            shell: Shell::bash(),
+            admin: false,
+        };
+        (name.parse().unwrap(), entry)
+    };
+    StateDocument {
+        v: 1,
+        project: ProjectRef { id: fixture::project(1), slug: "prod".parse().unwrap() },
+        ssh_user_ca: Vec::new(),
+        admin_sudo: AdminSudo::Passwordless,
+        users: (0..).zip(users).map(entry).collect(),
+        groups: BTreeMap::new(),
+        state_keys: vec![public(&key(1))],
+        pins: Vec::new(),
+    }
+}
+
+fn server() -> ServerDocument {
+    let server = ServerRef { id: fixture::server(1), name: "web-1".parse().unwrap() };
+    ServerDocument { v: 1, server, role: Role::Target, hops: BTreeMap::new() }
+}
+
+fn sign(key: &PrivateKey, id: DocumentId, generation: u64, document: String) -> SignedDocument {
+    let head = Head::new(id, generation, &document, NOW).encode().unwrap();
+    let signature = data_encoding::BASE64URL_NOPAD.encode(&key.sign(&sign_input(head.as_bytes())));
+    SignedDocument { head, signature, document }
+}
+
+fn signed_project(key: &PrivateKey, generation: u64, document: &StateDocument) -> SignedDocument {
+    sign(key, DocumentId::Project(document.project.id), generation, document.encode().unwrap())
+}
+
+fn signed_server(key: &PrivateKey, generation: u64) -> SignedDocument {
+    sign(key, DocumentId::Server(fixture::server(1)), generation, server().encode().unwrap())
+}
+
+#[test]
+fn only_newer_state_of_this_team_project_and_server_is_believed() {
+    inside(|| {
+        let (team, stranger) = (key(1), key(2));
+        let mut engine = engine();
+        engine.offer(signed_project(&team, 5, &project(&["alice"])), signed_server(&team, 3)).unwrap();
+        engine.reconcile();
+        assert_eq!(engine.generations(), (5, 3));
+        let state =
+            || (sh("cat /etc/passwd /etc/group /etc/shadow"), sh("cat /var/lib/usher-agent/root/state.json"));
+        let before = state();
+
+        let good_server = || signed_server(&team, 4);
+        let mut other_project = project(&[]);
+        other_project.project.id = fixture::project(2);
+        let mut other_slug = project(&[]);
+        other_slug.project.slug = "test".parse().unwrap();
+        let mut later = project(&[]).encode().unwrap();
+        later = later.replacen("{\"v\":1", "{\"v\":2", 1);
+        let other_server = sign(&team, DocumentId::Server(fixture::server(2)), 9, server().encode().unwrap());
+        let mut cut = signed_project(&team, 6, &project(&[]));
+        cut.document.truncate(20);
+        let mut no_signature = signed_project(&team, 6, &project(&[]));
+        no_signature.signature.clear();
+        let hostile = [
+            ("a stranger's key", signed_project(&stranger, 6, &project(&[])), good_server()),
+            (
+                "a stranger's key on the server document",
+                signed_project(&team, 6, &project(&[])),
+                signed_server(&stranger, 4),
+            ),
+            ("an older generation", signed_project(&team, 4, &project(&[])), good_server()),
+            ("an older server generation", signed_project(&team, 6, &project(&[])), signed_server(&team, 2)),
+            (
+                "the same generation with other content",
+                signed_project(&team, 5, &project(&[])),
+                good_server(),
+            ),
+            ("another project", signed_project(&team, 6, &other_project), good_server()),
+            ("another project's name", signed_project(&team, 6, &other_slug), good_server()),
+            ("another server", signed_project(&team, 6, &project(&[])), other_server),
+            (
+                "a later version",
+                sign(&team, DocumentId::Project(fixture::project(1)), 6, later),
+                good_server(),
+            ),
+            ("documents swapped", signed_server(&team, 6), signed_project(&team, 6, &project(&[]))),
+            ("a document cut short", cut, good_server()),
+            ("no signature", no_signature, good_server()),
+        ];
+        for (what, project, server) in hostile {
+            assert!(engine.offer(project, server).is_err(), "{what} was believed");
+            engine.reconcile();
+            assert_eq!(engine.generations(), (5, 3), "{what}");
+            assert_eq!(state(), before, "{what} changed something");
+        }
+        engine.offer(signed_project(&team, 6, &project(&["alice"])), signed_server(&team, 3)).unwrap();
+        assert_eq!(engine.generations(), (6, 3));
+    });
+}
+
+#[test]
+fn generations_survive_a_restart() {
+    inside(|| {
+        let team = key(1);
+        engine().offer(signed_project(&team, 5, &project(&[])), signed_server(&team, 3)).unwrap();
+        let mut again = engine();
+        assert_eq!(again.generations(), (5, 3));
+        assert!(again.offer(signed_project(&team, 4, &project(&[])), signed_server(&team, 3)).is_err());
+    });
+}
+
+#[test]
+fn a_new_state_key_counts_from_the_document_that_announces_it() {
+    inside(|| {
+        let (old, new) = (key(1), key(2));
+        let mut engine = engine();
+        let mut announcing = project(&[]);
+        announcing.state_keys = vec![public(&new)];
+        engine.offer(signed_project(&old, 1, &announcing), signed_server(&old, 1)).unwrap();
+        assert!(engine.offer(signed_project(&old, 2, &announcing), signed_server(&old, 1)).is_err());
+        drop(engine);
+        // The stored documents are still the old key's.
+        let mut engine = self::engine();
+        assert_eq!(engine.generations(), (1, 1));
+        engine.offer(signed_project(&new, 2, &announcing), signed_server(&new, 2)).unwrap();
+    });
+}
+
+#[test]
+fn a_broker_gone_bad_cannot_delete_everybody_or_make_a_root() {
+    inside(|| {
+        let team = key(1);
+        let mut engine = engine();
+        let names: Vec<String> = (0..10).map(|n| format!("user{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        engine.offer(signed_project(&team, 1, &project(&names)), signed_server(&team, 1)).unwrap();
+        engine.reconcile();
+        assert_eq!(engine.pass().failed, []);
+        engine.offer(signed_project(&team, 2, &project(&[])), signed_server(&team, 1)).unwrap();
+        engine.reconcile();
+        assert_eq!(engine.pass().held.len(), 10);
+        assert_eq!(sh("grep -c ^user /etc/passwd"), "10");
+        assert_eq!(sh("ls /etc/ssh/usher/principals | wc -l"), "0", "access is taken away at once");
+        assert_eq!(engine.report().unwrap().conflicts.len(), 10, "and everybody can see why");
+
+        let mut root = project(&[]);
+        root.users = project(&["mallory"]).users;
+        root.users.values_mut().for_each(|user| user.uid = 0);
+        engine.offer(signed_project(&team, 3, &root), signed_server(&team, 1)).unwrap();
+        engine.reconcile();
+        assert!(!try_sh("getent passwd mallory").0);
+        assert_eq!(sh("grep -c ':x:0:' /etc/passwd"), "1");
+    });
+}

@@ -1,0 +1,125 @@
+//! Devices: their owners see them, administrators approve and revoke them.
+
+use axum::{Router, extract::State, routing::get};
+use usher_api::{
+    ErrorCode,
+    v1::{Device, DeviceState, Page, UpdateDevice},
+};
+use usher_audit::Event;
+use usher_identity::DeviceRecord;
+use usher_store::{Conn, devices};
+
+use super::begin;
+use crate::{
+    AppState,
+    answer::Answer,
+    error::ApiError,
+    extract::{Admin, Approved, Path},
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/devices", get(list))
+        .route("/v1/devices/{device}", get(show).patch(update).delete(delete))
+}
+
+/// Finds a device by id; device names are their owners' business and not unique.
+async fn find(conn: &mut Conn, id: &str) -> Result<devices::Device, ApiError> {
+    let found = match id.parse() {
+        Ok(id) => devices::by_id(conn, id).await?,
+        Err(_) => None,
+    };
+    found.ok_or_else(|| ApiError::not_found("device", id))
+}
+
+fn shown(device: devices::Device) -> Device {
+    let record = device.record;
+    Device {
+        id: record.id,
+        user_name: device.user_name,
+        name: record.name,
+        state: match record.state {
+            usher_identity::DeviceState::Approved => DeviceState::Approved,
+            usher_identity::DeviceState::Pending => DeviceState::Pending,
+            usher_identity::DeviceState::Revoked => DeviceState::Revoked,
+        },
+        created_at: record.created_at,
+    }
+}
+
+async fn list(
+    State(app): State<AppState>,
+    Approved { user, .. }: Approved,
+) -> Result<Answer<Page<Device>>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let caller = user.user();
+    let visible = if caller.is_team_admin() {
+        devices::list(&mut reader).await?
+    } else {
+        devices::of_user(&mut reader, caller.user_id()).await?
+    };
+    Ok(Answer::ok(Page { items: visible.into_iter().map(shown).collect() }))
+}
+
+async fn show(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+    Approved { user, .. }: Approved,
+) -> Result<Answer<Device>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let device = find(&mut reader, &id).await?;
+    let caller = user.user();
+    if !caller.is_team_admin() && device.record.user_id != caller.user_id() {
+        return Err(ApiError::not_found("device", &id));
+    }
+    Ok(Answer::ok(shown(device)))
+}
+
+async fn update(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+    Admin { admin: caller, info, body }: Admin<UpdateDevice>,
+) -> Result<Answer<Device>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let now = change.info.now;
+    let mut device = find(&mut change.tx, &id).await?;
+    let by = Some(caller.user().user_id());
+    let DeviceRecord { id: device_id, user_id, state: before, .. } = device.record;
+    let (after, event) = match body.state {
+        DeviceState::Approved => {
+            devices::approve(&mut change.tx, &device.record, by, now).await?;
+            (
+                usher_identity::DeviceState::Approved,
+                Event::DeviceApprove { device_id, user_id, automatic: false },
+            )
+        }
+        DeviceState::Pending => return Err(ApiError::invalid("state: use `approved` or `revoked`")),
+        DeviceState::Revoked => {
+            devices::revoke(&mut change.tx, device_id, by, now).await?;
+            (usher_identity::DeviceState::Revoked, Event::DeviceRevoke { device_id, user_id })
+        }
+    };
+    if before != after {
+        change.audit(event).await?;
+        device.record.state = after;
+    }
+    change.commit().await?;
+    Ok(Answer::ok(shown(device)))
+}
+
+async fn delete(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<()>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let device = find(&mut change.tx, &id).await?;
+    let DeviceRecord { id: device_id, user_id, .. } = device.record;
+    if !devices::delete(&mut change.tx, device_id).await? {
+        return Err(ApiError::new(ErrorCode::InUse, format!("device `{device_id}` is in use"))
+            .with_next("revoke the device first"));
+    }
+    change.audit(Event::DeviceDelete { device_id, user_id }).await?;
+    change.commit().await?;
+    Ok(Answer::empty())
+}

@@ -1,0 +1,120 @@
+//! Groups and their members.
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, put},
+};
+use usher_api::v1::{CreateGroup, Group, Page};
+use usher_audit::Event;
+use usher_store::{Conn, groups, project_users, project_users::Scope};
+use usher_types::{GroupId, UserName};
+
+use super::{begin, users};
+use crate::{
+    AppState,
+    answer::Answer,
+    error::ApiError,
+    extract::{Admin, Path},
+    random,
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/groups", get(list).post(create))
+        .route("/v1/groups/{group}", get(show).delete(delete))
+        .route("/v1/groups/{group}/members/{user}", put(add_member).delete(remove_member))
+}
+
+/// Finds a group by name or id.
+pub(super) async fn find(conn: &mut Conn, name: &str) -> Result<groups::Group, ApiError> {
+    groups::find(conn, name).await?.ok_or_else(|| ApiError::not_found("group", name))
+}
+
+fn shown(group: groups::Group, members: Vec<UserName>) -> Group {
+    Group { id: group.id, name: group.name, members, created_at: group.created_at }
+}
+
+async fn list(State(app): State<AppState>, _caller: Admin) -> Result<Answer<Page<Group>>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let mut members = groups::all_members(&mut reader).await?;
+    let groups = groups::list(&mut reader).await?.into_iter();
+    let items = groups.map(|group| {
+        let members = members.remove(&group.id).unwrap_or_default();
+        shown(group, members)
+    });
+    Ok(Answer::ok(Page { items: items.collect() }))
+}
+
+async fn show(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    _caller: Admin,
+) -> Result<Answer<Group>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let group = find(&mut reader, &name).await?;
+    let members = groups::members(&mut reader, group.id).await?;
+    Ok(Answer::ok(shown(group, members)))
+}
+
+async fn create(
+    State(app): State<AppState>,
+    Admin { admin: caller, info, body }: Admin<CreateGroup>,
+) -> Result<Answer<Group>, ApiError> {
+    let group =
+        groups::Group { id: GroupId::new(info.now, random::bytes()?), name: body.name, created_at: info.now };
+    let mut change = begin(&app, &caller, info).await?;
+    groups::create(&mut change.tx, &group).await?;
+    change.audit(Event::GroupCreate { group_id: group.id, group_name: group.name.clone() }).await?;
+    change.commit().await?;
+    Ok(Answer::created(shown(group, Vec::new())))
+}
+
+async fn delete(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<()>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let group = find(&mut change.tx, &name).await?;
+    groups::delete(&mut change.tx, &group).await?;
+    change.audit(Event::GroupDelete { group_id: group.id, group_name: group.name }).await?;
+    change.commit().await?;
+    Ok(Answer::empty())
+}
+
+async fn add_member(
+    State(app): State<AppState>,
+    Path((group, user)): Path<(String, String)>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<()>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let group = find(&mut change.tx, &group).await?;
+    let user = users::find(&mut change.tx, &user).await?;
+    let now = change.info.now;
+    if groups::add_member(&mut change.tx, group.id, user.id, now).await? {
+        project_users::allocate(&mut change.tx, Scope::User(user.id), now).await?;
+        change.audit(Event::GroupAddMember { group_id: group.id, user_id: user.id }).await?;
+    }
+    change.commit().await?;
+    Ok(Answer::empty())
+}
+
+async fn remove_member(
+    State(app): State<AppState>,
+    Path((group, user)): Path<(String, String)>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<()>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let group = find(&mut change.tx, &group).await?;
+    let user = users::find(&mut change.tx, &user).await?;
+    if !groups::remove_member(&mut change.tx, group.id, user.id).await? {
+        return Err(ApiError::not_found(
+            &format!("member of group `{}`", group.name),
+            user.user_name.as_str(),
+        ));
+    }
+    change.audit(Event::GroupRemoveMember { group_id: group.id, user_id: user.id }).await?;
+    change.commit().await?;
+    Ok(Answer::empty())
+}

@@ -1,0 +1,283 @@
+//! Projects. Making one makes its certificate authorities' keys in the same transaction.
+
+use axum::{Router, extract::State, routing::get};
+use data_encoding::BASE64;
+use usher_account_lifecycle::allocate;
+use usher_api::v1::{
+    AdminSudo, CertificateType, CreateProject, Page, PortForwarding, Project, UpdateProject,
+};
+use usher_audit::{Code, Event, ForwardingRule};
+use usher_ca::CaPublicKey;
+use usher_identity::ApprovedUser;
+use usher_keystore::{Algorithm, KeyLabel, Purpose};
+use usher_store::{
+    Conn, KeyAlgorithm, KeyPurpose, KeyState,
+    keys::{self, StoredKey},
+    projects::{self, ProjectChange},
+};
+use usher_types::{ProjectId, Sha256, UnixTime};
+
+use super::begin;
+use crate::{
+    AppState,
+    answer::Answer,
+    error::ApiError,
+    extract::{Admin, Approved, Path},
+    keys::ssh_user_ca_lines,
+    random,
+};
+
+const DEFAULT_UID: u32 = 60_001;
+const DEFAULT_GID: u32 = 63_001;
+const DEFAULT_LIFETIME: u32 = 180;
+const DEFAULT_SKEW: u32 = 60;
+/// Lifetime and skew together; the certificate's own limit.
+const LONGEST: u32 = 600;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/projects", get(list).post(create))
+        .route("/v1/projects/{project}", get(show).patch(update).delete(delete))
+}
+
+/// Finds a project by name or id.
+pub(super) async fn find(conn: &mut Conn, name: &str) -> Result<projects::Project, ApiError> {
+    projects::find(conn, name).await?.ok_or_else(|| ApiError::not_found("project", name))
+}
+
+async fn shown(conn: &mut Conn, project: projects::Project) -> Result<Project, ApiError> {
+    let ssh_user_ca = ssh_user_ca_lines(conn, project.id).await?;
+    Ok(Project {
+        id: project.id,
+        name: project.slug,
+        next_unix_uid: project.next_unix_uid,
+        next_unix_gid: project.next_unix_gid,
+        ssh_certificate_type: match project.ssh_certificate_type {
+            usher_store::CertificateType::EcdsaP256 => CertificateType::EcdsaP256,
+            usher_store::CertificateType::Ed25519 => CertificateType::Ed25519,
+        },
+        certificate_lifetime_seconds: project.certificate_lifetime_seconds,
+        clock_skew_seconds: project.clock_skew_seconds,
+        port_forwarding: match project.port_forwarding {
+            usher_store::PortForwarding::All => PortForwarding::All,
+            usher_store::PortForwarding::Local => PortForwarding::Local,
+            usher_store::PortForwarding::Off => PortForwarding::Off,
+        },
+        admin_sudo: match project.admin_sudo {
+            usher_store::AdminSudo::Passwordless => AdminSudo::Passwordless,
+        },
+        ssh_user_ca,
+        created_at: project.created_at,
+    })
+}
+
+async fn list(
+    State(app): State<AppState>,
+    Approved { user, .. }: Approved,
+) -> Result<Answer<Page<Project>>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let caller = user.user();
+    let visible = if caller.is_team_admin() {
+        projects::list(&mut reader).await?
+    } else {
+        projects::list_visible_to(&mut reader, caller.user_id()).await?
+    };
+    let mut items = Vec::with_capacity(visible.len());
+    for project in visible {
+        items.push(shown(&mut reader, project).await?);
+    }
+    Ok(Answer::ok(Page { items }))
+}
+
+async fn show(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Approved { user, .. }: Approved,
+) -> Result<Answer<Project>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let project = find(&mut reader, &name).await?;
+    if !may_see(&mut reader, &user, project.id).await? {
+        return Err(ApiError::not_found("project", &name));
+    }
+    Ok(Answer::ok(shown(&mut reader, project).await?))
+}
+
+/// Administrators see everything, others the projects whose servers they have access to.
+pub(super) async fn may_see(
+    conn: &mut Conn,
+    user: &ApprovedUser,
+    project: ProjectId,
+) -> Result<bool, ApiError> {
+    let caller = user.user();
+    Ok(caller.is_team_admin() || projects::is_visible_to(conn, project, caller.user_id()).await?)
+}
+
+async fn create(
+    State(app): State<AppState>,
+    Admin { admin: caller, info, body }: Admin<CreateProject>,
+) -> Result<Answer<Project>, ApiError> {
+    let project = new_project(body, ProjectId::new(info.now, random::bytes()?), info.now)?;
+    let made =
+        [new_key(&app, &project, KeyPurpose::SshUserCa)?, new_key(&app, &project, KeyPurpose::X509Ca)?];
+    let mut change = begin(&app, &caller, info).await?;
+    projects::create(&mut change.tx, &project).await?;
+    change.audit(Event::ProjectCreate { project_id: project.id, project: project.slug.clone() }).await?;
+    for key in made {
+        keys::insert(&mut change.tx, &key).await?;
+        change.audit(Event::CaKeyCreate { project_id: project.id, key: key_digest(&key)? }).await?;
+    }
+    let shown = shown(&mut change.tx, project).await?;
+    change.commit().await?;
+    Ok(Answer::created(shown))
+}
+
+fn new_project(body: CreateProject, id: ProjectId, now: UnixTime) -> Result<projects::Project, ApiError> {
+    let next_unix_uid = body.next_unix_uid.unwrap_or(DEFAULT_UID);
+    let next_unix_gid = body.next_unix_gid.unwrap_or(DEFAULT_GID);
+    if !allocate::is_assignable_uid(next_unix_uid) {
+        return Err(reserved("next_unix_uid", next_unix_uid));
+    }
+    if !allocate::is_assignable_gid(next_unix_gid) {
+        return Err(reserved("next_unix_gid", next_unix_gid));
+    }
+    let lifetime = body.certificate_lifetime_seconds.unwrap_or(DEFAULT_LIFETIME);
+    let skew = body.clock_skew_seconds.unwrap_or(DEFAULT_SKEW);
+    check_window(lifetime, skew)?;
+    Ok(projects::Project {
+        id,
+        slug: body.name,
+        next_unix_uid,
+        next_unix_gid,
+        ssh_certificate_type: match body.ssh_certificate_type {
+            CertificateType::EcdsaP256 => usher_store::CertificateType::EcdsaP256,
+            CertificateType::Ed25519 => usher_store::CertificateType::Ed25519,
+        },
+        certificate_lifetime_seconds: lifetime,
+        clock_skew_seconds: skew,
+        port_forwarding: forwarding(body.port_forwarding),
+        admin_sudo: sudo(body.admin_sudo),
+        created_at: now,
+    })
+}
+
+fn reserved(field: &str, id: u32) -> ApiError {
+    ApiError::invalid(format!("{field}: {id} lies in a range that systems keep for themselves"))
+        .with_next("choose a number between 1000 and 61183, or leave it out")
+}
+
+fn check_window(lifetime: u32, skew: u32) -> Result<(), ApiError> {
+    if !(30..=120).contains(&skew) {
+        return Err(ApiError::invalid("clock_skew_seconds: use 30 to 120"));
+    }
+    if lifetime == 0 || lifetime.saturating_add(skew) > LONGEST {
+        return Err(ApiError::invalid(format!(
+            "certificate_lifetime_seconds: use at least 1, and with clock_skew_seconds at most {LONGEST}"
+        )));
+    }
+    Ok(())
+}
+
+fn forwarding(forwarding: PortForwarding) -> usher_store::PortForwarding {
+    match forwarding {
+        PortForwarding::All => usher_store::PortForwarding::All,
+        PortForwarding::Local => usher_store::PortForwarding::Local,
+        PortForwarding::Off => usher_store::PortForwarding::Off,
+    }
+}
+
+fn sudo(sudo: AdminSudo) -> usher_store::AdminSudo {
+    match sudo {
+        AdminSudo::Passwordless => usher_store::AdminSudo::Passwordless,
+    }
+}
+
+/// Makes a project's first key of a purpose, sealed under `<project>/<purpose>/1`.
+fn new_key(app: &AppState, project: &projects::Project, purpose: KeyPurpose) -> Result<StoredKey, ApiError> {
+    let (sealed_for, algorithm, stored_as) = match (purpose, project.ssh_certificate_type) {
+        (KeyPurpose::SshUserCa, usher_store::CertificateType::Ed25519) => {
+            (Purpose::SshUserCa, Algorithm::Ed25519, KeyAlgorithm::Ed25519)
+        }
+        (KeyPurpose::SshUserCa, usher_store::CertificateType::EcdsaP256) => {
+            (Purpose::SshUserCa, Algorithm::EcdsaP256, KeyAlgorithm::P256)
+        }
+        (KeyPurpose::X509Ca, _) => (Purpose::X509Ca, Algorithm::EcdsaP256, KeyAlgorithm::P256),
+        (KeyPurpose::Audit | KeyPurpose::State | KeyPurpose::TlsRoot, _) => {
+            return Err(ApiError::internal("not a project's key"));
+        }
+    };
+    let id = format!("{}/{purpose}/1", project.id);
+    let label = KeyLabel::new(id.as_str(), sealed_for);
+    let made = app.keystore().generate(&label, algorithm).map_err(ApiError::internal)?;
+    Ok(StoredKey {
+        id,
+        purpose,
+        project_id: Some(project.id),
+        algorithm: stored_as,
+        public: made.key.public_key_bytes().to_vec(),
+        sealed: made.sealed,
+        certificate: None,
+        state: KeyState::Active,
+        created_at: project.created_at,
+    })
+}
+
+/// SHA-256 of a public key in SSH wire format, as `ssh-keygen -l` computes it.
+fn key_digest(key: &StoredKey) -> Result<Sha256, ApiError> {
+    let public: CaPublicKey = crate::keys::ssh_public_key(key)?;
+    let line = public.to_openssh();
+    let wire = line.split(' ').nth(1).and_then(|base64| BASE64.decode(base64.as_bytes()).ok());
+    wire.map(|wire| Sha256::of(&wire)).ok_or_else(|| ApiError::internal("a public key without its bytes"))
+}
+
+async fn update(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body }: Admin<UpdateProject>,
+) -> Result<Answer<Project>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let before = find(&mut change.tx, &name).await?;
+    check_window(
+        body.certificate_lifetime_seconds.unwrap_or(before.certificate_lifetime_seconds),
+        body.clock_skew_seconds.unwrap_or(before.clock_skew_seconds),
+    )?;
+    let wanted = ProjectChange {
+        certificate_lifetime_seconds: body.certificate_lifetime_seconds,
+        clock_skew_seconds: body.clock_skew_seconds,
+        port_forwarding: body.port_forwarding.map(forwarding),
+        admin_sudo: body.admin_sudo.map(sudo),
+    };
+    let after = projects::update(&mut change.tx, &before, &wanted).await?;
+    if after != before {
+        change.audit(updated(&after, &wanted)).await?;
+    }
+    let shown = shown(&mut change.tx, after).await?;
+    change.commit().await?;
+    Ok(Answer::ok(shown))
+}
+
+fn updated(project: &projects::Project, change: &ProjectChange) -> Event {
+    Event::ProjectUpdate {
+        project_id: project.id,
+        certificate_lifetime_seconds: change.certificate_lifetime_seconds,
+        clock_skew_seconds: change.clock_skew_seconds,
+        port_forwarding: change.port_forwarding.map(|rule| match rule {
+            usher_store::PortForwarding::All => ForwardingRule::All,
+            usher_store::PortForwarding::Local => ForwardingRule::Local,
+            usher_store::PortForwarding::Off => ForwardingRule::Off,
+        }),
+        admin_sudo: change.admin_sudo.map(|rule| Code::new(rule.as_str())),
+    }
+}
+
+async fn delete(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<()>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let project = find(&mut change.tx, &name).await?;
+    projects::delete(&mut change.tx, &project).await?;
+    change.audit(Event::ProjectDelete { project_id: project.id, project: project.slug }).await?;
+    change.commit().await?;
+    Ok(Answer::empty())
+}

@@ -1,0 +1,212 @@
+//! Users and their set-up codes.
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, post},
+};
+use usher_api::v1::{CreateUser, CreatedUser, Page, SetUpCode, UpdateUser, User, UserStatus};
+use usher_audit::Event;
+use usher_identity::UserRecord;
+use usher_sign_in::SET_UP_LIFETIME;
+use usher_store::{
+    Conn, groups, project_users,
+    project_users::Scope,
+    sign_in,
+    users::{self, UserChange},
+};
+use usher_types::{UnixTime, UserId};
+
+use super::{Change, begin};
+use crate::{
+    AppState,
+    answer::Answer,
+    error::ApiError,
+    extract::{Admin, Path},
+    random,
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/users", get(list).post(create))
+        .route("/v1/users/{user}", get(show).patch(update).delete(delete))
+        .route("/v1/users/{user}/set-up-code", post(set_up_code))
+}
+
+/// Finds a user by name or id.
+pub(super) async fn find(conn: &mut Conn, name: &str) -> Result<UserRecord, ApiError> {
+    users::find(conn, name).await?.ok_or_else(|| ApiError::not_found("user", name))
+}
+
+fn status(status: usher_identity::UserStatus) -> UserStatus {
+    match status {
+        usher_identity::UserStatus::Active => UserStatus::Active,
+        usher_identity::UserStatus::Disabled => UserStatus::Disabled,
+    }
+}
+
+fn summary(user: UserRecord) -> User {
+    User {
+        id: user.id,
+        user_name: user.user_name,
+        display_name: user.display_name,
+        unix_user_name: user.unix_user_name,
+        status: status(user.status),
+        team_admin: user.team_admin,
+        groups: Vec::new(),
+        created_at: user.created_at,
+    }
+}
+
+async fn with_groups(conn: &mut Conn, user: UserRecord) -> Result<User, ApiError> {
+    let groups = groups::names_of_user(conn, user.id).await?;
+    Ok(User { groups, ..summary(user) })
+}
+
+async fn list(State(app): State<AppState>, _caller: Admin) -> Result<Answer<Page<User>>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let items = users::list(&mut reader).await?.into_iter().map(summary).collect();
+    Ok(Answer::ok(Page { items }))
+}
+
+async fn show(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    _caller: Admin,
+) -> Result<Answer<User>, ApiError> {
+    let mut reader = app.store().read().await?;
+    let user = find(&mut reader, &name).await?;
+    Ok(Answer::ok(with_groups(&mut reader, user).await?))
+}
+
+async fn create(
+    State(app): State<AppState>,
+    Admin { admin: caller, info, body }: Admin<CreateUser>,
+) -> Result<Answer<CreatedUser>, ApiError> {
+    let user = new_user(body, UserId::new(info.now, random::bytes()?), info.now)?;
+    let mut change = begin(&app, &caller, info).await?;
+    users::create(&mut change.tx, &user).await?;
+    change
+        .audit(Event::UserCreate {
+            user_id: user.id,
+            user_name: user.user_name.clone(),
+            unix_user_name: user.unix_user_name.clone(),
+            team_admin: user.team_admin,
+        })
+        .await?;
+    let set_up = new_code(&app, &mut change, user.id).await?;
+    change.commit().await?;
+    Ok(Answer::created(CreatedUser { user: summary(user), set_up }).shown_once())
+}
+
+fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, ApiError> {
+    let name = body.user_name.as_str();
+    let display_name = match body.display_name {
+        Some(display_name) => display_name,
+        None => name.parse().map_err(|error| ApiError::invalid(format!("display_name: {error}")))?,
+    };
+    let unix_user_name = match body.unix_user_name {
+        Some(unix_user_name) => unix_user_name,
+        None => name.parse().map_err(|error| {
+            ApiError::invalid(format!("unix_user_name: {error}"))
+                .with_next("name a Unix user name with `unix_user_name`")
+        })?,
+    };
+    Ok(UserRecord {
+        id,
+        display_name,
+        unix_user_name,
+        status: usher_identity::UserStatus::Active,
+        team_admin: body.team_admin,
+        created_at: now,
+        user_name: body.user_name,
+    })
+}
+
+/// Makes a set-up code in the change's transaction; what the user signed in with before ends.
+async fn new_code(app: &AppState, change: &mut Change, user: UserId) -> Result<SetUpCode, ApiError> {
+    let code = usher_sign_in::SetUpCode::generate(&mut random::rng());
+    let now = change.info.now;
+    let expires_at = now.saturating_add(SET_UP_LIFETIME);
+    sign_in::new_set_up_code(&mut change.tx, user, code.hash(), now, expires_at).await?;
+    change.audit(Event::UserSetUpCode { user_id: user, expires_at }).await?;
+    let url = format!("{}/set-up", app.public_url().as_str().trim_end_matches('/'));
+    Ok(SetUpCode { url, code: code.reveal().to_string(), expires_at })
+}
+
+async fn set_up_code(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<CreatedUser>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let user = find(&mut change.tx, &name).await?;
+    if user.status == usher_identity::UserStatus::Disabled {
+        return Err(ApiError::invalid(format!("user `{}` is disabled", user.user_name))
+            .with_next("enable the user first"));
+    }
+    let set_up = new_code(&app, &mut change, user.id).await?;
+    let user = with_groups(&mut change.tx, user).await?;
+    change.commit().await?;
+    Ok(Answer::created(CreatedUser { user, set_up }).shown_once())
+}
+
+async fn update(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body }: Admin<UpdateUser>,
+) -> Result<Answer<User>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let now = change.info.now;
+    let before = find(&mut change.tx, &name).await?;
+    let wanted = UserChange {
+        status: body.status.map(|status| match status {
+            UserStatus::Active => usher_identity::UserStatus::Active,
+            UserStatus::Disabled => usher_identity::UserStatus::Disabled,
+        }),
+        display_name: body.display_name,
+        team_admin: body.team_admin,
+    };
+    let after = users::update(&mut change.tx, &before, &wanted, now).await?;
+    if before.status != after.status && after.status == usher_identity::UserStatus::Active {
+        // Groups may have got access while the user was disabled.
+        project_users::allocate(&mut change.tx, Scope::User(after.id), now).await?;
+    }
+    for event in events(&before, &after) {
+        change.audit(event).await?;
+    }
+    let user = with_groups(&mut change.tx, after).await?;
+    change.commit().await?;
+    Ok(Answer::ok(user))
+}
+
+/// What a change is called in the audit log.
+fn events(before: &UserRecord, after: &UserRecord) -> Vec<Event> {
+    let user_id = after.id;
+    let mut events = Vec::new();
+    if before.status != after.status {
+        events.push(match after.status {
+            usher_identity::UserStatus::Active => Event::UserEnable { user_id },
+            usher_identity::UserStatus::Disabled => Event::UserDisable { user_id },
+        });
+    }
+    let display_name = (before.display_name != after.display_name).then(|| after.display_name.clone());
+    let team_admin = (before.team_admin != after.team_admin).then_some(after.team_admin);
+    if display_name.is_some() || team_admin.is_some() {
+        events.push(Event::UserUpdate { user_id, display_name, team_admin });
+    }
+    events
+}
+
+async fn delete(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<()>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let user = find(&mut change.tx, &name).await?;
+    users::delete(&mut change.tx, &user).await?;
+    change.audit(Event::UserDelete { user_id: user.id, user_name: user.user_name }).await?;
+    change.commit().await?;
+    Ok(Answer::empty())
+}

@@ -1,0 +1,149 @@
+//! The command line: what operators type on the broker's host.
+
+mod commands;
+mod output;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+use usher_types::{DeviceId, LoginName, TeamSlug, UserName};
+
+use self::output::Output;
+
+/// The Usher control plane: HTTPS API, sign-in pages, policy, certificate authorities, audit log.
+#[derive(Debug, Parser)]
+#[command(name = "usher-broker", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    /// How results look on standard output.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print what clients enroll with: the public URL and the pin.
+    ClientUrl(Place),
+    /// Look at configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Devices, when no administrator can sign in.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Make a team: database, keys, first administrator.
+    Init(Init),
+    /// Print the team's TLS root certificate (PEM), to be imported where browsers look.
+    RootCertificate(Place),
+    /// Serve until SIGTERM or SIGINT.
+    Serve(Place),
+    /// Users, when no administrator can sign in.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check every row, every chain and every checkpoint.
+    Verify(Place),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration file.
+    Check(Place),
+    /// Print a configuration file with every setting and its default.
+    Default,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceCommand {
+    /// Approve a device that waits.
+    Approve {
+        /// The device's id, as `usher login` showed it.
+        device: DeviceId,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// New set-up code for a user; its password, second factor and sessions end now.
+    SetUpCode {
+        /// The user's name.
+        user: UserName,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    /// The team's name; cannot be changed. Host names end in `.<team>.usher`.
+    #[arg(long)]
+    team: TeamSlug,
+    /// Where database and seal key go.
+    #[arg(long, default_value = "/var/lib/usher-broker")]
+    data_dir: PathBuf,
+    /// How clients and browsers address this broker: https://HOST:PORT.
+    #[arg(long)]
+    public_url: Url,
+    /// Where to listen.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// The first administrator's user name.
+    #[arg(long, default_value = "admin")]
+    admin: UserName,
+    /// Its Unix account's name on servers.
+    #[arg(long)]
+    admin_unix_name: Option<LoginName>,
+}
+
+/// Which broker.
+#[derive(Clone, Debug, Args)]
+struct Place {
+    /// Configuration file; `broker.toml` of the data directory, else /etc/usher/broker.toml, when absent.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Data directory; the configuration's when absent.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+impl ValueEnum for Output {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        }))
+    }
+}
+
+/// Runs the program. Results go to standard output, everything else to standard error.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no reason to fail differently.
+            let _printed = error.print().is_ok();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match commands::run(cli.command, cli.output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::failed(&error);
+            if error.is::<commands::NotFound>() { ExitCode::from(5) } else { ExitCode::FAILURE }
+        }
+    }
+}

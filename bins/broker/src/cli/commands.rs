@@ -1,0 +1,269 @@
+//! What each command does.
+
+use std::{future::Future, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use usher_audit::Event;
+use usher_identity::DeviceState;
+use usher_keystore::forbid_core_dumps;
+use usher_store::{KeyPurpose, Store, audit, devices, keys, users};
+use usher_types::{DeviceId, UserName};
+
+use super::{AuditCommand, Command, ConfigCommand, DeviceCommand, Init, Place, UserCommand, output::Output};
+use crate::{
+    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATABASE_NAME, Server,
+    init::{self, InitOptions},
+};
+
+/// What was named does not exist.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("there is no {kind} `{name}`")]
+pub(super) struct NotFound {
+    kind: &'static str,
+    name: String,
+}
+
+pub(super) fn run(command: Command, output: Output) -> Result<()> {
+    // Before any key is in memory.
+    forbid_core_dumps()?;
+    match command {
+        Command::Audit(AuditCommand::Verify(place)) => block_on(verify_audit(place, output)),
+        Command::ClientUrl(place) => block_on(client_url(place, output)),
+        Command::Config(ConfigCommand::Check(place)) => check_config(&place, output),
+        Command::Config(ConfigCommand::Default) => default_config(output),
+        Command::Device(DeviceCommand::Approve { device, place }) => {
+            block_on(approve_device(device, place, output))
+        }
+        Command::Init(options) => block_on(initialise(options, output)),
+        Command::RootCertificate(place) => block_on(root_certificate(place, output)),
+        Command::Serve(place) => block_on(serve(place)),
+        Command::User(UserCommand::SetUpCode { user, place }) => block_on(set_up_code(user, place, output)),
+    }
+}
+
+fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(future)
+}
+
+/// The configuration: named, or of the data directory, or the system's.
+fn load(place: &Place) -> Result<Config> {
+    let path = match (&place.config, &place.data_dir) {
+        (Some(path), _) => path.clone(),
+        (None, Some(directory)) => directory.join(CONFIG_NAME),
+        (None, None) => PathBuf::from(CONFIG_FILE),
+    };
+    let mut config = Config::load(&path)?;
+    if let Some(directory) = &place.data_dir {
+        config.data_dir.clone_from(directory);
+    }
+    Ok(config)
+}
+
+async fn open(place: &Place) -> Result<AppState> {
+    Ok(AppState::open(load(place)?, Clock::system()).await?)
+}
+
+#[derive(Serialize)]
+struct MadeTeam<'a> {
+    client_url: &'a str,
+    pin: String,
+    admin: &'a str,
+    set_up_url: &'a str,
+    set_up_code: &'a str,
+    set_up_code_expires_at: String,
+    config_file: String,
+}
+
+async fn initialise(options: Init, output: Output) -> Result<()> {
+    let Init { team, data_dir, public_url, listen, admin, admin_unix_name } = options;
+    let data_dir = std::path::absolute(data_dir)?;
+    let options = InitOptions { team, data_dir, public_url, listen, admin, admin_unix_name };
+    let made = init::init(&options, Clock::system().now()).await?;
+    let directory = options.data_dir.display();
+    let text = format!(
+        "Team `{}` is made in {directory}\n\n\
+         Client URL:   {}\n\
+         Set-up page:  {}\n\
+         User name:    {}\n\
+         Set-up code:  {}   (once, until {})\n\n\
+         Next: usher-broker serve --data-dir {directory}\n",
+        options.team, made.client_url, made.set_up_url, made.admin, *made.set_up_code, made.expires_at,
+    );
+    let value = MadeTeam {
+        client_url: &made.client_url,
+        pin: made.pin.to_string(),
+        admin: made.admin.as_str(),
+        set_up_url: &made.set_up_url,
+        set_up_code: &made.set_up_code,
+        set_up_code_expires_at: made.expires_at.to_string(),
+        config_file: made.config_file.display().to_string(),
+    };
+    Ok(output.print(&value, &text)?)
+}
+
+async fn serve(place: Place) -> Result<()> {
+    let config = load(&place)?;
+    usher_telemetry::init(&config.log.level, config.log.format.into())?;
+    // Before anything slow, so that an early signal is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = AppState::open(config, Clock::system()).await?;
+    let client_url = app.client_url();
+    let team = app.team().to_string();
+    let server = Server::bind(app).await?;
+    tracing::info!(team, address = %server.address(), client_url, "the broker serves");
+    notify(&[sd_notify::NotifyState::Ready]);
+    server
+        .run(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("the broker stops");
+            notify(&[sd_notify::NotifyState::Stopping]);
+        })
+        .await?;
+    Ok(())
+}
+
+/// Without systemd there is nobody to tell.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(cause = %error, "systemd was not told");
+    }
+}
+
+#[derive(Serialize)]
+struct ClientUrl {
+    client_url: String,
+}
+
+async fn client_url(place: Place, output: Output) -> Result<()> {
+    let value = ClientUrl { client_url: open(&place).await?.client_url() };
+    Ok(output.print(&value, &value.client_url)?)
+}
+
+#[derive(Serialize)]
+struct RootCertificate {
+    root_certificate: String,
+}
+
+async fn root_certificate(place: Place, output: Output) -> Result<()> {
+    let value = RootCertificate { root_certificate: open(&place).await?.authority().to_pem()? };
+    Ok(output.print(&value, &value.root_certificate)?)
+}
+
+#[derive(Serialize)]
+struct ConfigText<'a> {
+    config: &'a str,
+}
+
+fn default_config(output: Output) -> Result<()> {
+    Ok(output.print(&ConfigText { config: Config::DEFAULT }, Config::DEFAULT)?)
+}
+
+#[derive(Serialize)]
+struct CheckedConfig {
+    public_url: String,
+    listen: String,
+    data_dir: String,
+}
+
+fn check_config(place: &Place, output: Output) -> Result<()> {
+    let config = load(place)?;
+    let value = CheckedConfig {
+        public_url: config.origin(),
+        listen: config.listen.to_string(),
+        data_dir: config.data_dir.display().to_string(),
+    };
+    let text = format!(
+        "The configuration is good.\npublic_url = {}\nlisten = {}\ndata_dir = {}",
+        value.public_url, value.listen, value.data_dir
+    );
+    Ok(output.print(&value, &text)?)
+}
+
+#[derive(Serialize)]
+struct VerifiedAudit {
+    rows: u64,
+    writers: usize,
+    checkpoints: usize,
+}
+
+async fn verify_audit(place: Place, output: Output) -> Result<()> {
+    let config = load(&place)?;
+    let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await?;
+    let mut reader = store.read().await?;
+    let mut known = Vec::new();
+    for key in keys::of_team(&mut reader, KeyPurpose::Audit).await? {
+        known.push(<[u8; 65]>::try_from(key.public).ok().context("a stored checkpoint key is damaged")?);
+    }
+    let verified = audit::verify(&mut reader, &known).await?;
+    let value = VerifiedAudit {
+        rows: verified.heads.rows(),
+        writers: verified.heads.iter().count(),
+        checkpoints: verified.checkpoints,
+    };
+    let text = format!(
+        "The audit log is good: {} rows of {} writers, {} checkpoints.",
+        value.rows, value.writers, value.checkpoints
+    );
+    Ok(output.print(&value, &text)?)
+}
+
+#[derive(Serialize)]
+struct NewCode<'a> {
+    user_name: &'a str,
+    set_up_url: String,
+    set_up_code: &'a str,
+    set_up_code_expires_at: String,
+}
+
+async fn set_up_code(user_name: UserName, place: Place, output: Output) -> Result<()> {
+    let config = load(&place)?;
+    let now = Clock::system().now();
+    let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await?;
+    let mut tx = store.begin().await?;
+    let user = users::by_name(&mut tx, &user_name).await?;
+    let user = user.ok_or_else(|| NotFound { kind: "user", name: user_name.to_string() })?;
+    let (code, expires_at) = init::new_set_up_code(&mut tx, user.id, now).await?;
+    tx.commit().await?;
+    let code = code.reveal();
+    let set_up_url = format!("{}/set-up", config.origin());
+    let text = format!("Set-up page:  {set_up_url}\nUser name:    {user_name}\nSet-up code:  {}   (once, until {expires_at})", *code);
+    let value = NewCode {
+        user_name: user_name.as_str(),
+        set_up_url,
+        set_up_code: &code,
+        set_up_code_expires_at: expires_at.to_string(),
+    };
+    Ok(output.print(&value, &text)?)
+}
+
+#[derive(Serialize)]
+struct Approved {
+    device: String,
+    user_name: String,
+}
+
+async fn approve_device(id: DeviceId, place: Place, output: Output) -> Result<()> {
+    let config = load(&place)?;
+    let now = Clock::system().now();
+    let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await?;
+    let mut tx = store.begin().await?;
+    let device = devices::by_id(&mut tx, id).await?;
+    let device = device.ok_or_else(|| NotFound { kind: "device", name: id.to_string() })?;
+    if device.record.state != DeviceState::Approved {
+        devices::approve(&mut tx, &device.record, None, now).await?;
+        let event =
+            Event::DeviceApprove { device_id: id, user_id: device.record.user_id, automatic: false };
+        tx.audit(&init::record(event, now)).await?;
+        tx.commit().await?;
+    }
+    let value = Approved { device: id.to_string(), user_name: device.user_name.to_string() };
+    Ok(output.print(&value, &format!("Device {id} of {} is approved.", device.user_name))?)
+}

@@ -1,0 +1,280 @@
+//! The configuration file: read, checked once, never looked at again. Secrets are named by file only.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use thiserror::Error;
+use url::Url;
+use usher_telemetry::Format;
+
+/// Where the file is when nobody says otherwise.
+pub const CONFIG_FILE: &str = "/etc/usher/broker.toml";
+/// The file's name in a data directory.
+pub const CONFIG_NAME: &str = "broker.toml";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown field, or a value of another type.
+    #[error("`{}` is not a good configuration", path.display())]
+    Form {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// Only one of certificate and key is there.
+    #[error("[tls] certificate_file and private_key_file belong together")]
+    HalfCertificate,
+    /// Not `https://host[:port]`.
+    #[error("public_url `{url}` must be https://HOST or https://HOST:PORT, nothing behind it")]
+    PublicUrl {
+        /// What is there.
+        url: Url,
+    },
+}
+
+/// Content of `broker.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How clients and browsers address this broker.
+    pub public_url: Url,
+    /// Where to listen.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Database and seal key.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// TLS.
+    #[serde(default)]
+    pub tls: TlsConfig,
+    /// Connections.
+    #[serde(default)]
+    pub server: ServerConfig,
+    /// Rate limits.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// A level, or a list of `target=level`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Json => Self::Json,
+            LogFormat::Text => Self::Text,
+        }
+    }
+}
+
+/// TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// A certificate chain of the operator's own.
+    pub certificate_file: Option<PathBuf>,
+    /// Its key.
+    pub private_key_file: Option<PathBuf>,
+    /// Seconds that a handshake may take.
+    pub handshake_timeout_seconds: NonZeroU32,
+}
+
+/// Connections.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Connections at one time.
+    pub max_connections: NonZeroUsize,
+    /// Seconds that a request may take to arrive.
+    pub read_timeout_seconds: NonZeroU32,
+    /// Seconds that requests get to finish at the end.
+    pub shutdown_timeout_seconds: u32,
+}
+
+/// Rate limits.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Connections of one user at once.
+    pub connections_burst: NonZeroU32,
+    /// Connections of one user in the long run.
+    pub connections_per_minute: NonZeroU32,
+    /// Sign-ins from one address, or for one user name, at once.
+    pub sign_ins_burst: NonZeroU32,
+    /// Sign-ins from one address, or for one user name, in the long run.
+    pub sign_ins_per_minute: NonZeroU32,
+    /// Enrollments and token exchanges from one address at once.
+    pub enrollments_burst: NonZeroU32,
+    /// Enrollments and token exchanges from one address in the long run.
+    pub enrollments_per_minute: NonZeroU32,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 8443))
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/usher-broker")
+}
+
+const fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(number.saturating_sub(1))
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self { certificate_file: None, private_key_file: None, handshake_timeout_seconds: count(10) }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: NonZeroUsize::MIN.saturating_add(19_999),
+            read_timeout_seconds: count(15),
+            shutdown_timeout_seconds: 10,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections_burst: count(300),
+            connections_per_minute: count(30),
+            sign_ins_burst: count(30),
+            sign_ins_per_minute: count(20),
+            enrollments_burst: count(300),
+            enrollments_per_minute: count(120),
+        }
+    }
+}
+
+impl TlsConfig {
+    /// The handshake's time.
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_seconds.get().into())
+    }
+}
+
+impl ServerConfig {
+    /// The time for headers, and again for the body.
+    pub(crate) fn read_timeout(&self) -> Duration {
+        Duration::from_secs(self.read_timeout_seconds.get().into())
+    }
+
+    /// The time to finish.
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        Duration::from_secs(self.shutdown_timeout_seconds.into())
+    }
+}
+
+impl Config {
+    /// Every field with its default, commented: a file to begin with.
+    pub const DEFAULT: &'static str = include_str!("config/default.toml");
+
+    /// Defaults for everything but the URL.
+    #[must_use]
+    pub fn new(public_url: Url, data_dir: PathBuf) -> Self {
+        Self {
+            public_url,
+            listen: default_listen(),
+            data_dir,
+            log: LogConfig::default(),
+            tls: TlsConfig::default(),
+            server: ServerConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Form { path: path.to_owned(), source })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let url = &self.public_url;
+        let plain = url.scheme() == "https"
+            && url.host().is_some()
+            && matches!(url.path(), "" | "/")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !plain {
+            return Err(ConfigError::PublicUrl { url: url.clone() });
+        }
+        if self.tls.certificate_file.is_some() != self.tls.private_key_file.is_some() {
+            return Err(ConfigError::HalfCertificate);
+        }
+        Ok(())
+    }
+
+    /// The public URL without a slash at the end: `https://host:port`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.public_url.origin().ascii_serialization()
+    }
+
+    /// Whether the team's own TLS root vouches for this broker, so that clients pin it.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.tls.certificate_file.is_none()
+    }
+}

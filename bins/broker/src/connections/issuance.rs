@@ -1,0 +1,134 @@
+//! A signed connection that waits for its row. When anything moved since it was decided, it is decided once more, inside
+//! the transaction that would insert it.
+
+use usher_audit::{Code, Record};
+use usher_identity::ApprovedUser;
+use usher_policy::{AccessRequest, Capabilities, Decision, authorize};
+use usher_store::{
+    Epoch, Issuance, Recording, StoreError, Verdict, WriteTx,
+    connections::{self, NewConnection},
+    servers::{self, Server},
+    sessions,
+};
+
+use super::{codes, denied, refusal, stepped_up};
+use crate::{error::ApiError, request::RequestInfo};
+
+/// Why a connection is not released.
+pub(super) enum Fall {
+    /// The servers on the way are not what they were: plan anew, as the same user.
+    Moved(ApprovedUser),
+    /// Access was taken away or changed.
+    Refused(ApiError),
+}
+
+/// A signed connection on its way into the database.
+pub(super) struct Issued {
+    /// The snapshot it was decided on.
+    pub(super) epoch: Epoch,
+    pub(super) user: ApprovedUser,
+    pub(super) access: AccessRequest,
+    /// The target as the caller named it, for a refusal.
+    pub(super) server_name: String,
+    pub(super) info: RequestInfo,
+    /// What was allowed, and signed.
+    pub(super) capabilities: Capabilities,
+    /// Every bastion of every route, and the target.
+    pub(super) on_the_way: Vec<Server>,
+    pub(super) row: NewConnection,
+    pub(super) record: Record,
+    /// Set by [`Issuance::decide_again`] when the decision does not stand and no new plan would help.
+    pub(super) refused: Option<ApiError>,
+}
+
+impl Issued {
+    /// The answer's body; only to be asked for when it was recorded.
+    pub(super) fn into_answer(self) -> String {
+        self.row.answer
+    }
+
+    /// Why it fell.
+    pub(super) fn into_fall(self) -> Fall {
+        match self.refused {
+            Some(error) => Fall::Refused(error),
+            None => Fall::Moved(self.user),
+        }
+    }
+
+    async fn refuse(
+        &mut self,
+        tx: &mut WriteTx,
+        reasons: Vec<Code>,
+        error: ApiError,
+    ) -> Result<Verdict, StoreError> {
+        let login = &self.access.login;
+        let record = denied(&self.info, &self.user, self.row.id, Some(self.row.server_id), login, reasons);
+        tx.audit(&record).await?;
+        self.refused = Some(error);
+        Ok(Verdict::Falls)
+    }
+
+    /// Whether every server on the way still is where it was.
+    async fn in_place(&self, tx: &mut WriteTx) -> Result<bool, StoreError> {
+        for server in &self.on_the_way {
+            let now = servers::by_id(tx, server.id).await?;
+            if now.is_none_or(|now| now.placement != server.placement || now.project_id != server.project_id) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Issuance for Issued {
+    fn decided_at(&self) -> Epoch {
+        self.epoch
+    }
+
+    async fn decide_again(&mut self, tx: &mut WriteTx) -> Result<Verdict, StoreError> {
+        let rows = sessions::caller(tx, self.user.user().token_id()).await?;
+        let checked = match &rows {
+            Some(rows) => self.user.check_again(&rows.user, &rows.device, &rows.session, self.info.now),
+            None => Err(usher_identity::AuthenticationError::SessionEnded),
+        };
+        let user = match checked {
+            Ok(user) => user,
+            Err(error) => {
+                return self.refuse(tx, vec![Code::new("not_authenticated")], error.into()).await;
+            }
+        };
+        if !self.in_place(tx).await? {
+            return Ok(Verdict::Falls);
+        }
+        let Some(server) = servers::by_id(tx, self.row.server_id).await? else { return Ok(Verdict::Falls) };
+        let facts = connections::facts(tx, user.user().user_id(), &server).await?;
+        let Some(facts) = facts else { return Ok(Verdict::Falls) };
+        let client = Some(self.info.client_address);
+        match authorize(&user, &self.access, &facts, self.row.id, client, self.info.now) {
+            Decision::Allow(grant) if *grant.capabilities() == self.capabilities => Ok(Verdict::Stands),
+            Decision::Allow(_) => {
+                let error = ApiError::new(
+                    usher_api::ErrorCode::AccessDenied,
+                    "your access changed while this connection was made",
+                )
+                .with_next("try again");
+                self.refuse(tx, vec![Code::new("capabilities_changed")], error).await
+            }
+            Decision::Deny(denial) => {
+                let error = refusal(&denial, &user, &self.server_name);
+                self.refuse(tx, codes(&denial), error).await
+            }
+            Decision::StepUp(step_up) => {
+                self.refuse(tx, vec![Code::new("step_up")], stepped_up(step_up)).await
+            }
+        }
+    }
+
+    async fn record(&mut self, tx: &mut WriteTx) -> Result<Recording, StoreError> {
+        if !connections::insert(tx, &self.row).await? {
+            return Ok(Recording::Repeated);
+        }
+        tx.audit(&self.record).await?;
+        Ok(Recording::Inserted)
+    }
+}

@@ -1,0 +1,173 @@
+//! Turns a grant and routes into certificates and the answer that carries them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use usher_api::v1::{Address, Connection, Leg, Route};
+use usher_audit::{Event, IssuedCertificate, Serial, SessionPurpose};
+use usher_ca::{Certificate, SourceAddresses, SubjectKey};
+use usher_identity::ApprovedUser;
+use usher_policy::{Grant, LegGrant, Purpose};
+use usher_store::{
+    connections::{CertificateRow, NewConnection},
+    servers::Server,
+};
+use usher_types::{HOP_LOGIN, UnixTime};
+
+use super::{Asked, Planned, audit_record, failed, issuance::Issued, record, routes::Bastions};
+use crate::{AppState, error::ApiError, keys::Authorities, random, request::RequestInfo};
+
+/// Signs every leg of every route and makes the item that waits for its row.
+pub(super) async fn sign(
+    app: &AppState,
+    planned: Planned,
+    user: ApprovedUser,
+    asked: &Asked,
+    info: &RequestInfo,
+) -> Result<Issued, ApiError> {
+    let Planned { epoch, grant, server, routes, authorities } = planned;
+    let signing = Signing { authorities: &authorities, grant: &grant, keys: &asked.keys, now: info.now };
+    let mut certificates = Vec::new();
+    let mut answers = Vec::with_capacity(routes.len());
+    for bastions in &routes {
+        match signing.route(bastions, &server, &mut certificates).await {
+            Ok(route) => answers.push(route),
+            Err(error) => {
+                let failed = failed(info, &user, grant.connection_id(), server.id, "not_signed");
+                record(app, &failed).await?;
+                return Err(error);
+            }
+        }
+    }
+    let capabilities = grant.capabilities().clone();
+    let answer = Connection {
+        id: grant.connection_id(),
+        server_id: server.id,
+        server_name: server.name.to_string(),
+        login: capabilities.login.clone(),
+        valid_before: grant.window().valid_before(),
+        routes: answers,
+    };
+    let event = Event::ConnectionIssue {
+        connection_id: answer.id,
+        project_id: capabilities.project_id,
+        server_id: server.id,
+        login: capabilities.login.clone(),
+        server_admin: capabilities.server_admin,
+        purpose: match asked.access.purpose {
+            Purpose::Command => SessionPurpose::Command,
+            Purpose::Interactive => SessionPurpose::Interactive,
+        },
+        valid_before: answer.valid_before,
+        certificates: certificates.iter().map(audited).collect::<Result<_, _>>()?,
+    };
+    let row = NewConnection {
+        id: answer.id,
+        project_id: capabilities.project_id,
+        server_id: server.id,
+        user_id: user.user().user_id(),
+        device_id: user.user().device_id(),
+        session_id: user.user().session_id(),
+        login: capabilities.login.clone(),
+        purpose: asked.access.purpose,
+        client_address: info.client_address,
+        certificates: certificates.iter().map(remembered).collect(),
+        created_at: info.now,
+        expires_at: answer.valid_before,
+        request: asked.request.clone(),
+        answer: serde_json::to_string(&answer).map_err(ApiError::internal)?,
+    };
+    Ok(Issued {
+        epoch,
+        record: audit_record(info, &user, event),
+        user,
+        access: asked.access.clone(),
+        server_name: asked.server.clone(),
+        info: info.clone(),
+        capabilities,
+        on_the_way: routes.into_iter().flatten().chain([server]).collect(),
+        row,
+        refused: None,
+    })
+}
+
+fn audited(certificate: &Certificate) -> Result<IssuedCertificate, ApiError> {
+    let serial = Serial::new(certificate.serial().get());
+    Ok(IssuedCertificate {
+        serial: serial.ok_or_else(|| ApiError::internal("a certificate without a serial"))?,
+        sha256: certificate.sha256(),
+        principal: certificate.principal().clone(),
+    })
+}
+
+fn remembered(certificate: &Certificate) -> CertificateRow {
+    CertificateRow {
+        principal: certificate.principal().clone(),
+        serial: certificate.serial().get(),
+        sha256: certificate.sha256(),
+    }
+}
+
+/// What all legs of a connection have in common.
+struct Signing<'a> {
+    authorities: &'a Authorities,
+    grant: &'a Grant,
+    keys: &'a [SubjectKey],
+    now: UnixTime,
+}
+
+impl Signing<'_> {
+    async fn route(
+        &self,
+        bastions: &Bastions,
+        target: &Server,
+        certificates: &mut Vec<Certificate>,
+    ) -> Result<Route, ApiError> {
+        let mut legs = Vec::with_capacity(bastions.len().saturating_add(1));
+        let behind = bastions.iter().skip(1).chain([target]);
+        for (index, (bastion, next)) in bastions.iter().zip(behind).enumerate() {
+            // The first key is the target's.
+            let key = index.saturating_add(1);
+            let certificate = self.certificate(self.grant.hop(bastion.id, next.id), bastion, key).await?;
+            legs.push(leg(bastion, HOP_LOGIN, key, &certificate, index > 0));
+            certificates.push(certificate);
+        }
+        let source = match bastions.last() {
+            Some(last) => only_from(last)?,
+            None => SourceAddresses::any(),
+        };
+        let certificate = self.certificate(self.grant.target(source), target, 0).await?;
+        let login = self.grant.capabilities().login.as_str();
+        legs.push(leg(target, login, 0, &certificate, !bastions.is_empty()));
+        certificates.push(certificate);
+        Ok(Route { legs })
+    }
+
+    /// Signed by the CA of the project that `server` belongs to: its sshd trusts no other.
+    async fn certificate(&self, grant: LegGrant, server: &Server, key: usize) -> Result<Certificate, ApiError> {
+        let key = self.keys.get(key).ok_or_else(|| ApiError::internal("fewer keys than legs"))?;
+        let authority = self.authorities.of(server.project_id)?;
+        usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await.map_err(ApiError::internal)
+    }
+}
+
+/// Where the target sees connections through `bastion` come from.
+fn only_from(bastion: &Server) -> Result<SourceAddresses, ApiError> {
+    let addresses: Vec<IpAddr> = bastion.facts.addresses.iter().map(SocketAddr::ip).collect();
+    SourceAddresses::hosts(&addresses).map_err(ApiError::internal)
+}
+
+fn leg(server: &Server, account: &str, key: usize, certificate: &Certificate, behind_bastion: bool) -> Leg {
+    let addresses = &server.facts.addresses;
+    // A bastion opens one port of the next server, that of its most useful address: see `fleet::documents`.
+    let port = addresses.first().map(SocketAddr::port);
+    let reachable = addresses.iter().filter(|address| !behind_bastion || Some(address.port()) == port);
+    Leg {
+        server_id: server.id,
+        name: server.name.to_string(),
+        account: account.to_owned(),
+        addresses: reachable.map(|address| Address { ip: address.ip(), port: address.port() }).collect(),
+        host_keys: server.facts.host_keys.clone(),
+        key,
+        certificate: certificate.to_openssh(),
+    }
+}

@@ -1,0 +1,203 @@
+//! Every error answer of the API: one type, and the one place where other crates' errors become it.
+//!
+//! What goes to the caller (code, message, reasons, next) and what goes to the log (the cause) are kept apart.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use usher_api::{ErrorBody, ErrorCode, ErrorResponse};
+use usher_identity::{AuthenticationError, DeviceNotApproved, DeviceState, dpop::ProofError};
+use usher_store::{IssueError, StoreError};
+use usher_telemetry::Chain;
+
+/// An error answer.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    code: ErrorCode,
+    message: String,
+    reasons: Vec<String>,
+    next: Option<String>,
+    retry_after: Option<u64>,
+    /// Never shown to the caller.
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ApiError {
+    /// An error with its stable code and one sentence for people.
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), reasons: Vec::new(), next: None, retry_after: None, cause: None }
+    }
+
+    /// Malformed or meaningless input; say which field.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, message)
+    }
+
+    /// No such thing, or none that the caller may see: the two look alike.
+    pub(crate) fn not_found(kind: &str, name: &str) -> Self {
+        let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
+        Self::new(ErrorCode::NotFound, format!("there is no {kind} `{shown}`"))
+    }
+
+    /// Our fault. The cause is logged, the caller only learns that nothing was changed.
+    pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(ErrorCode::Internal, "the broker failed; nothing was changed")
+        }
+    }
+
+    /// No session, or one that has ended.
+    pub(crate) fn login_required() -> Self {
+        Self::new(ErrorCode::LoginRequired, "you are not signed in, or the session has ended")
+            .with_next("sign in with `usher login`")
+    }
+
+    /// Why access was denied, one sentence each.
+    #[must_use]
+    pub(crate) fn with_reasons(mut self, reasons: Vec<String>) -> Self {
+        self.reasons = reasons;
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub(crate) fn with_next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// Seconds until it may work.
+    #[must_use]
+    pub(crate) fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// For the log only.
+    #[must_use]
+    pub(crate) fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Its sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Seconds until it may work.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
+    /// Its stable code.
+    pub(crate) fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            let chain = Chain(cause.as_ref());
+            if self.code == ErrorCode::Internal {
+                tracing::error!(code = self.code.as_str(), cause = %chain, "request failed");
+            } else {
+                tracing::debug!(code = self.code.as_str(), cause = %chain, "request refused");
+            }
+        }
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = ErrorResponse {
+            error: ErrorBody {
+                code: self.code,
+                message: self.message,
+                reasons: self.reasons,
+                next: self.next,
+            },
+        };
+        let mut response = (status, axum::Json(body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(Failed(self.code));
+        response
+    }
+}
+
+/// Left on an error answer for the request log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed(pub(crate) ErrorCode);
+
+impl From<AuthenticationError> for ApiError {
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            // One sentence for all four: why a stolen token stopped working is not its thief's business.
+            AuthenticationError::Token
+            | AuthenticationError::Proof
+            | AuthenticationError::SessionEnded
+            | AuthenticationError::SessionExpired => Self::login_required().with_cause(error),
+            AuthenticationError::UserDisabled => Self::new(ErrorCode::UserDisabled, "this user is disabled")
+                .with_next("ask an administrator of the team"),
+            AuthenticationError::DeviceRevoked => {
+                Self::new(ErrorCode::DeviceRevoked, "this device was revoked")
+                    .with_next("remove the device key and enroll again")
+            }
+        }
+    }
+}
+
+impl From<DeviceNotApproved> for ApiError {
+    fn from(error: DeviceNotApproved) -> Self {
+        match error.state() {
+            DeviceState::Approved | DeviceState::Pending => {
+                let device = error.device_id();
+                Self::new(ErrorCode::DevicePending, format!("device {device} waits for an administrator's approval"))
+                    .with_next(format!("ask an administrator to run `usher device approve {device}`"))
+            }
+            DeviceState::Revoked => AuthenticationError::DeviceRevoked.into(),
+        }
+    }
+}
+
+impl From<ProofError> for ApiError {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Nonce => Self::new(ErrorCode::UseDpopNonce, "make the proof again with the nonce of this answer"),
+            ProofError::Body
+            | ProofError::Form
+            | ProofError::Header
+            | ProofError::IssuedAt
+            | ProofError::Length
+            | ProofError::Method
+            | ProofError::Query
+            | ProofError::Signature
+            | ProofError::Token
+            | ProofError::Url => Self::new(ErrorCode::InvalidProof, error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Interrupted => Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
+                .with_retry_after(1)
+                .with_cause(error),
+            StoreError::Audit(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::Database(_)
+            | StoreError::Random(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Batch(_) => Self::internal(error),
+            IssueError::QueueEnded => Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
+                .with_retry_after(1)
+                .with_cause(error),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Failures of callers whom nobody knows: counted and sampled, so that guessing cannot fill the audit log.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use usher_audit::{Actor, Code, Event, Record};
+use usher_store::{Store, StoreError};
+use usher_types::UnixTime;
+
+/// Addresses that are kept of each kind of failure.
+const SAMPLE: usize = 10;
+
+#[derive(Debug)]
+struct Counter {
+    count: u64,
+    since: UnixTime,
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// Counters since they were last written down.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Mutex<BTreeMap<&'static str, Counter>>);
+
+impl Failures {
+    /// One more.
+    pub(crate) fn count(&self, kind: &'static str, address: IpAddr, now: UnixTime) {
+        tracing::debug!(kind, client_address = %address, "unauthenticated failure");
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter =
+            counters.entry(kind).or_insert_with(|| Counter { count: 0, since: now, addresses: BTreeSet::new() });
+        counter.count = counter.count.saturating_add(1);
+        if counter.addresses.len() < SAMPLE {
+            counter.addresses.insert(address);
+        }
+    }
+
+    /// Writes the counters down and starts anew. When the database fails they are lost, not the request.
+    pub(crate) async fn write_down(&self, store: &Store, now: UnixTime) -> Result<(), StoreError> {
+        let counters = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if counters.is_empty() {
+            return Ok(());
+        }
+        let mut tx = store.begin().await?;
+        for (kind, counter) in counters {
+            tracing::warn!(kind, count = counter.count, addresses = ?counter.addresses, "unauthenticated failures");
+            tx.audit(&Record {
+                at: now,
+                actor: Actor::System,
+                client_address: None,
+                event: Event::FailureCount {
+                    kind: Code::new(kind),
+                    count: counter.count,
+                    since: counter.since,
+                    until: now,
+                    addresses: counter.addresses.into_iter().collect(),
+                },
+            })
+            .await?;
+        }
+        tx.commit().await
+    }
+}

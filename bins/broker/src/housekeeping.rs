@@ -1,0 +1,87 @@
+//! What has to happen now and then while the broker serves.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use usher_store::{StoreError, housekeeping, team};
+use usher_telemetry::Chain;
+use usher_types::UnixTime;
+
+use crate::{AppState, state::StartError, tls::Certificate};
+
+/// How old a nonce key gets.
+const NONCE_KEY_LIFETIME: Duration = Duration::from_secs(3600);
+/// Operators' commands change the database behind this process's back.
+const EPOCH_PERIOD: Duration = Duration::from_secs(2);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Runs until it is aborted. Whatever fails is logged and tried again the next time.
+pub(crate) async fn run(app: AppState, certificate: Arc<Certificate>) {
+    tokio::join!(watch_epoch(&app), each_minute(&app, &certificate));
+}
+
+async fn watch_epoch(app: &AppState) {
+    let mut ticks = interval(EPOCH_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.store().poll_epoch().await {
+            tracing::error!(cause = %Chain(&error), "the epoch could not be read");
+        }
+    }
+}
+
+async fn each_minute(app: &AppState, certificate: &Certificate) {
+    let mut ticks = interval(MINUTE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = app.now();
+        app.limits().forget();
+        match certificate.renew(app.config(), app.authority(), now) {
+            Ok(true) => tracing::info!("a new TLS certificate is served"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(cause = %Chain(&error), "the TLS certificate could not be renewed"),
+        }
+        if let Err(error) = rotate_nonces(app, now).await {
+            tracing::error!(cause = %Chain(&error), "the nonce key could not be rotated");
+        }
+        if let Err(error) = app.failures().write_down(app.store(), now).await {
+            tracing::error!(cause = %Chain(&error), "failures could not be written down");
+        }
+        if let Err(error) = sweep(app, now).await {
+            tracing::error!(cause = %Chain(&error), "expired rows could not be deleted");
+        }
+        let (key_id, key) = app.audit_key();
+        match app.store().checkpoint(key_id, |message| key.sign_message(message), now).await {
+            Ok(Some(_)) => tracing::debug!("audit checkpoint made"),
+            Ok(None) => {}
+            Err(error) => tracing::error!(cause = %Chain(&error), "no audit checkpoint could be made"),
+        }
+    }
+}
+
+/// Makes a new key when the current one is an hour old, and takes over what another broker made.
+async fn rotate_nonces(app: &AppState, now: UnixTime) -> Result<(), StartError> {
+    let mut tx = app.store().begin().await?;
+    let due = match team::nonce_key_time(&mut tx).await? {
+        Some(made) => now.since(made) >= NONCE_KEY_LIFETIME,
+        None => true,
+    };
+    if due {
+        let key: [u8; 32] = crate::random::try_bytes().ok_or(StartError::NoKey("nonce"))?;
+        team::rotate_nonce_key(&mut tx, &key, now).await?;
+        tx.commit().await?;
+    } else {
+        drop(tx);
+    }
+    app.reload_nonces().await
+}
+
+async fn sweep(app: &AppState, now: UnixTime) -> Result<(), StoreError> {
+    let mut tx = app.store().begin().await?;
+    let swept = housekeeping::sweep(&mut tx, now).await?;
+    tx.commit().await?;
+    tracing::debug!(rows = swept, "expired rows deleted");
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! `usher-broker init`: a data directory with everything that a team begins with, or nothing at all.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use url::Url;
+use usher_audit::{Actor, Event, Record};
+use usher_identity::{PublicKey, UserRecord, UserStatus};
+use usher_keystore::{Algorithm, GenerateError, GeneratedKey, KeyLabel, Keystore, Purpose, SealKey, SealKeyError};
+use usher_sign_in::{SET_UP_LIFETIME, SetUpCode};
+use usher_store::{
+    KeyAlgorithm, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
+    keys::{self, StoredKey},
+    sign_in, team,
+    users::{self, CreateUserError},
+};
+use usher_types::{LoginName, Sha256, TeamSlug, UnixTime, UserId, UserName};
+use zeroize::Zeroizing;
+
+use crate::{
+    CONFIG_NAME, Config, ConfigError, DATABASE_NAME, SEAL_KEY_NAME, random,
+    tls::{AuthorityError, TeamAuthority},
+};
+
+/// What an administrator's Unix account is called when the user name cannot be one: `admin` is the system's.
+const ADMIN_LOGIN: &str = "team_admin";
+
+/// What to make.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// The team's name, for good.
+    pub team: TeamSlug,
+    /// Where; made when it is not there.
+    pub data_dir: PathBuf,
+    /// How clients address the broker.
+    pub public_url: Url,
+    /// Where to listen; the default when absent.
+    pub listen: Option<SocketAddr>,
+    /// The first administrator.
+    pub admin: UserName,
+    /// Its Unix account; the user name when absent, or `team_admin` when that cannot be one.
+    pub admin_unix_name: Option<LoginName>,
+}
+
+/// What was made. The code is shown once.
+#[derive(Debug)]
+pub struct Made {
+    /// What clients enroll with.
+    pub client_url: String,
+    /// SHA-256 of the TLS root's SPKI.
+    pub pin: Sha256,
+    /// The first administrator.
+    pub admin: UserName,
+    /// Where it sets its password.
+    pub set_up_url: String,
+    /// With this code.
+    pub set_up_code: Zeroizing<String>,
+    /// When the code ends.
+    pub expires_at: UnixTime,
+    /// The configuration that was written.
+    pub config_file: PathBuf,
+}
+
+/// Why nothing was made.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// The TLS root could not be made.
+    #[error("the team's TLS root could not be made")]
+    Authority(#[source] AuthorityError),
+    /// The options make no good configuration.
+    #[error("the options make no good configuration")]
+    Config(#[source] ConfigError),
+    /// There is something already.
+    #[error("`{}` exists; init never overwrites a team", path.display())]
+    Exists {
+        /// What.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("cannot make `{}`", path.display())]
+    File {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A key could not be made.
+    #[error("a key could not be made")]
+    Key(#[source] GenerateError),
+    /// The database could not be made.
+    #[error("the database could not be made")]
+    Open(#[source] OpenError),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    Random,
+    /// The seal key could not be made.
+    #[error("the seal key could not be made")]
+    SealKey(#[source] SealKeyError),
+    /// The database failed.
+    #[error("the database failed")]
+    Store(#[source] StoreError),
+    /// The administrator could not be made.
+    #[error("the first administrator could not be made")]
+    User(#[source] CreateUserError),
+}
+
+impl From<StoreError> for InitError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Makes a team.
+///
+/// # Errors
+/// [`InitError`]; then what it had made so far is gone again.
+pub async fn init(options: &InitOptions, now: UnixTime) -> Result<Made, InitError> {
+    let mut config = Config::new(options.public_url.clone(), options.data_dir.clone());
+    config.check().map_err(InitError::Config)?;
+    config.listen = options.listen.unwrap_or(config.listen);
+    let directory = &options.data_dir;
+    let config_file = directory.join(CONFIG_NAME);
+    let files = [directory.join(SEAL_KEY_NAME), directory.join(DATABASE_NAME), config_file.clone()];
+    for path in &files {
+        if path.symlink_metadata().is_ok() {
+            return Err(InitError::Exists { path: path.clone() });
+        }
+    }
+    make_directory(directory)?;
+    let made = fill(&config, options, &config_file, now).await;
+    if made.is_err() {
+        for path in &files {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut path = path.clone().into_os_string();
+                path.push(suffix);
+                // Whatever is not there was not made.
+                let _gone = fs::remove_file(path).is_ok();
+            }
+        }
+    }
+    made
+}
+
+fn make_directory(path: &Path) -> Result<(), InitError> {
+    let failed = |source| InitError::File { path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+async fn fill(
+    config: &Config,
+    options: &InitOptions,
+    config_file: &Path,
+    now: UnixTime,
+) -> Result<Made, InitError> {
+    let seal_path = options.data_dir.join(SEAL_KEY_NAME);
+    SealKey::create(&seal_path).map_err(InitError::SealKey)?;
+    let keystore = Keystore::new(SealKey::load(&seal_path).map_err(InitError::SealKey)?);
+    let store = Store::open(&options.data_dir.join(DATABASE_NAME)).await.map_err(InitError::Open)?;
+    let mut tx = store.begin().await?;
+    if !team::create(&mut tx, &options.team, now).await? {
+        return Err(InitError::Exists { path: options.data_dir.join(DATABASE_NAME) });
+    }
+    let pin = team_keys(&mut tx, &keystore, &options.team, now).await?;
+    let nonce: [u8; 32] = random::try_bytes().ok_or(InitError::Random)?;
+    team::rotate_nonce_key(&mut tx, &nonce, now).await?;
+    let (code, expires_at) = admin(&mut tx, options, now).await?;
+    tx.commit().await?;
+    store.close().await;
+    write_config(config, config_file)?;
+    let origin = config.origin();
+    Ok(Made {
+        client_url: format!("{origin}#{pin}"),
+        pin,
+        admin: options.admin.clone(),
+        set_up_url: format!("{origin}/set-up"),
+        set_up_code: code.reveal(),
+        expires_at,
+        config_file: config_file.to_owned(),
+    })
+}
+
+/// The TLS root, the state key and the checkpoint key; gives the pin.
+async fn team_keys(
+    tx: &mut WriteTx,
+    keystore: &Keystore,
+    team: &TeamSlug,
+    now: UnixTime,
+) -> Result<Sha256, InitError> {
+    let serial = random::try_bytes().ok_or(InitError::Random)?;
+    let root = p256(keystore, "team/tls-root/1", Purpose::TlsRoot)?;
+    let certificate =
+        TeamAuthority::self_signed(&root.key, team, serial, now).map_err(InitError::Authority)?;
+    let authority = TeamAuthority::new(std::sync::Arc::clone(&root.key), certificate.clone());
+    let pin = authority.map_err(InitError::Authority)?.pin();
+    let state = p256(keystore, "team/state/1", Purpose::State)?;
+    let audit = p256(keystore, "team/audit/1", Purpose::Audit)?;
+    let events = [
+        Event::TeamCreate { team: team.clone(), pin },
+        Event::StateKeyCreate { key: thumbprint(&state)? },
+        Event::CheckpointKeyAnnounce { key: thumbprint(&audit)? },
+    ];
+    let rows = [
+        ("team/tls-root/1", KeyPurpose::TlsRoot, root, Some(certificate)),
+        ("team/state/1", KeyPurpose::State, state, None),
+        ("team/audit/1", KeyPurpose::Audit, audit, None),
+    ];
+    for (id, purpose, made, certificate) in rows {
+        let row = StoredKey {
+            id: id.to_owned(),
+            purpose,
+            project_id: None,
+            algorithm: KeyAlgorithm::P256,
+            public: made.key.public_key_bytes().to_vec(),
+            sealed: made.sealed,
+            certificate,
+            state: KeyState::Active,
+            created_at: now,
+        };
+        keys::insert(tx, &row).await?;
+    }
+    for event in events {
+        tx.audit(&record(event, now)).await?;
+    }
+    Ok(pin)
+}
+
+fn p256(keystore: &Keystore, id: &str, purpose: Purpose) -> Result<GeneratedKey, InitError> {
+    keystore.generate(&KeyLabel::new(id, purpose), Algorithm::EcdsaP256).map_err(InitError::Key)
+}
+
+fn thumbprint(made: &GeneratedKey) -> Result<Sha256, InitError> {
+    let key = PublicKey::from_sec1(made.key.public_key_bytes());
+    key.map(|key| key.thumbprint()).map_err(|_error| InitError::Authority(AuthorityError::Key))
+}
+
+async fn admin(
+    tx: &mut WriteTx,
+    options: &InitOptions,
+    now: UnixTime,
+) -> Result<(SetUpCode, UnixTime), InitError> {
+    let name = options.admin.as_str();
+    let unix_user_name = match &options.admin_unix_name {
+        Some(name) => name.clone(),
+        None => match name.parse().or_else(|_error| ADMIN_LOGIN.parse()) {
+            Ok(name) => name,
+            Err(_error) => return Err(InitError::Random),
+        },
+    };
+    let user = UserRecord {
+        id: UserId::new(now, random::try_bytes().ok_or(InitError::Random)?),
+        user_name: options.admin.clone(),
+        // Every user name is a good display name; the fallback is for the type.
+        display_name: name.parse().or_else(|_error| "Administrator".parse()).map_err(|_error| InitError::Random)?,
+        unix_user_name,
+        status: UserStatus::Active,
+        team_admin: true,
+        created_at: now,
+    };
+    users::create(tx, &user).await.map_err(InitError::User)?;
+    let created = Event::UserCreate {
+        user_id: user.id,
+        user_name: user.user_name.clone(),
+        unix_user_name: user.unix_user_name.clone(),
+        team_admin: true,
+    };
+    tx.audit(&record(created, now)).await?;
+    new_set_up_code(tx, user.id, now).await.map_err(InitError::Store)
+}
+
+/// A set-up code for a user, with its audit row in the operator's name. The old password ends now.
+pub(crate) async fn new_set_up_code(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    now: UnixTime,
+) -> Result<(SetUpCode, UnixTime), StoreError> {
+    let code = SetUpCode::generate(&mut random::rng());
+    let expires_at = now.saturating_add(SET_UP_LIFETIME);
+    sign_in::new_set_up_code(tx, user_id, code.hash(), now, expires_at).await?;
+    tx.audit(&record(Event::UserSetUpCode { user_id, expires_at }, now)).await?;
+    Ok((code, expires_at))
+}
+
+/// Something that an operator did on the broker's host.
+pub(crate) fn record(event: Event, now: UnixTime) -> Record {
+    Record { at: now, actor: Actor::Operator, client_address: None, event }
+}
+
+/// What differs from the defaults; the rest is in `config default`.
+fn write_config(config: &Config, path: &Path) -> Result<(), InitError> {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let text = format!(
+        "# Written by `usher-broker init`. All settings: `usher-broker config default`.\n\
+         public_url = {}\nlisten = {}\ndata_dir = {}\n",
+        quoted(&config.origin()),
+        quoted(&config.listen.to_string()),
+        quoted(&config.data_dir.display().to_string()),
+    );
+    fs::write(path, text).map_err(|source| InitError::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,40 @@
+//! The Usher control plane: HTTPS API, sign-in pages, policy, signing, audit.
+//!
+//! A request passes one pipeline (`request`): body limit, proof of possession, session, guard from the table of
+//! endpoints, rate limit, repetition. Only then a handler runs, with a typed caller it cannot make itself (`extract`).
+//! What handlers decide lives in the pure crates; what they store in `usher-store`; this crate wires them to the
+//! network.
+#![forbid(unsafe_code)]
+
+mod account;
+mod admin;
+mod answer;
+pub mod cli;
+mod clock;
+mod config;
+mod connections;
+mod enrollment;
+mod error;
+mod extract;
+mod failures;
+mod fleet;
+mod housekeeping;
+pub mod init;
+mod keys;
+mod limits;
+mod pages;
+mod random;
+mod request;
+mod router;
+mod server;
+mod state;
+pub mod tls;
+mod verifier;
+
+pub use clock::Clock;
+pub use config::{
+    CONFIG_FILE, CONFIG_NAME, Config, ConfigError, LimitsConfig, LogConfig, LogFormat, ServerConfig, TlsConfig,
+};
+pub use router::router;
+pub use server::{ServeError, Server};
+pub use state::{AppState, DATABASE_NAME, SEAL_KEY_NAME, StartError};

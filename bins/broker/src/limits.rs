@@ -1,0 +1,95 @@
+//! How often somebody may ask, per process and in memory: a restart forgives, which is fine for what the limits are for.
+//! Generous to automation (Ansible on 200 hosts at once), tight on guessing.
+
+use std::{
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+    state::keyed::HashMapStateStore,
+};
+use usher_api::ErrorCode;
+use usher_types::UserId;
+
+use crate::{config::LimitsConfig, error::ApiError};
+
+type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
+
+/// The limits of one broker process.
+pub(crate) struct Limits {
+    connections: Keyed<UserId>,
+    enrollments: Keyed<IpAddr>,
+    sign_in_addresses: Keyed<IpAddr>,
+    sign_in_names: Keyed<String>,
+}
+
+impl std::fmt::Debug for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limits").finish_non_exhaustive()
+    }
+}
+
+impl Limits {
+    /// Fresh limits.
+    pub(crate) fn new(config: &LimitsConfig) -> Self {
+        let sign_ins = || (config.sign_ins_per_minute, config.sign_ins_burst);
+        Self {
+            connections: keyed((config.connections_per_minute, config.connections_burst)),
+            enrollments: keyed((config.enrollments_per_minute, config.enrollments_burst)),
+            sign_in_addresses: keyed(sign_ins()),
+            sign_in_names: keyed(sign_ins()),
+        }
+    }
+
+    /// A user asks for a connection.
+    pub(crate) fn connection(&self, user: UserId) -> Result<(), ApiError> {
+        check(&self.connections, &user)
+    }
+
+    /// A server enrolls, or a client exchanges its code.
+    pub(crate) fn enrollment(&self, address: IpAddr) -> Result<(), ApiError> {
+        check(&self.enrollments, &network(address))
+    }
+
+    /// Somebody tries a password or a set-up code.
+    pub(crate) fn sign_in_from(&self, address: IpAddr) -> Result<(), ApiError> {
+        check(&self.sign_in_addresses, &network(address))
+    }
+
+    /// Somebody tries a password under a name, whether it exists or not.
+    pub(crate) fn sign_in_as(&self, name: &str) -> Result<(), ApiError> {
+        check(&self.sign_in_names, &name.chars().take(48).collect())
+    }
+
+    /// Forgets who has not asked for a while.
+    pub(crate) fn forget(&self) {
+        self.connections.retain_recent();
+        self.enrollments.retain_recent();
+        self.sign_in_addresses.retain_recent();
+        self.sign_in_names.retain_recent();
+    }
+}
+
+fn keyed<K: Clone + Eq + Hash>((per_minute, burst): (NonZeroU32, NonZeroU32)) -> Keyed<K> {
+    RateLimiter::hashmap(Quota::per_minute(per_minute).allow_burst(burst))
+}
+
+fn check<K: Clone + Eq + Hash>(limiter: &Keyed<K>, key: &K) -> Result<(), ApiError> {
+    limiter.check_key(key).map_err(|until| {
+        let seconds = until.wait_time_from(DefaultClock::default().now()).as_secs().saturating_add(1);
+        ApiError::new(ErrorCode::TooManyRequests, format!("too many requests; try again in {seconds} s"))
+            .with_retry_after(seconds)
+    })
+}
+
+/// An IPv6 host owns a whole /64, so that is what counts as one address.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}

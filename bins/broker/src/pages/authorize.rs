@@ -1,0 +1,272 @@
+//! `GET /authorize` and `POST /sign-in`: from a program's request to an authorization code at its loopback.
+
+use std::{sync::LazyLock, time::Duration};
+
+use askama::Template;
+use axum::{
+    Form, Router,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+use usher_audit::{Actor, Code, Event, Record};
+use usher_keystore::{KeyLabel, Purpose};
+use usher_sign_in::{
+    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord, Credentials, Failures,
+    Refusal, TotpSecret, Verified, issue_code,
+};
+use usher_identity::UserStatus;
+use usher_store::sign_in;
+use usher_types::{Sha256, UnixTime, UserId, UserName};
+use zeroize::Zeroizing;
+
+use super::{Message, PageError, Peer, render, sealed};
+use crate::{AppState, error::ApiError, random};
+
+const FORM: &str = "sign-in";
+
+/// Failures take this long, whatever it was: an unknown user writes less to the database than a known one.
+const FAILURE_TIME: Duration = Duration::from_millis(400);
+
+/// Argon2id takes 19 MiB and tens of milliseconds: a flood of sign-ins waits here instead of filling the memory.
+pub(super) static HASHING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new().route("/authorize", get(show)).route("/sign-in", post(submit))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    team: &'a str,
+    device_name: &'a str,
+    request: &'a str,
+    user_name: &'a str,
+    failed: bool,
+}
+
+async fn show(
+    State(app): State<AppState>,
+    parameters: Result<Query<AuthorizationParameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, PageError> {
+    let Ok(Query(parameters)) = parameters else { return bad_link(&app) };
+    match AuthorizationRequest::parse(&parameters) {
+        Ok(request) => page(&app, &request, "", false),
+        Err(AuthorizationRequestError::ClientId | AuthorizationRequestError::RedirectUri(_)) => bad_link(&app),
+        Err(AuthorizationRequestError::Parameter { redirect_uri, state, code, parameter }) => {
+            let description = format!("bad parameter {parameter}");
+            let issuer = issuer(&app);
+            let mut parameters = vec![("error", code), ("error_description", description.as_str()), ("iss", &issuer)];
+            if !state.is_empty() {
+                parameters.push(("state", &state));
+            }
+            redirect(&redirect_uri.with_parameters(&parameters))
+        }
+    }
+}
+
+/// Nothing in the link can be trusted, so the browser goes nowhere.
+fn bad_link(app: &AppState) -> Result<Response, PageError> {
+    let message = Message {
+        team: app.team().as_str(),
+        heading: "This link is not good",
+        text: "It does not come from an Usher client of this version, or was cut off. Start again in your terminal:",
+        command: Some("usher login"),
+    };
+    render(StatusCode::BAD_REQUEST, &message)
+}
+
+fn page(app: &AppState, request: &AuthorizationRequest, user_name: &str, failed: bool) -> Result<Response, PageError> {
+    let sealed = sealed::seal(app, FORM, request, app.now())?;
+    let page = SignInPage {
+        team: app.team().as_str(),
+        device_name: request.device_name.as_str(),
+        request: &sealed,
+        user_name,
+        failed,
+    };
+    render(if failed { StatusCode::UNAUTHORIZED } else { StatusCode::OK }, &page)
+}
+
+#[derive(Deserialize)]
+struct SignInForm {
+    request: String,
+    user_name: String,
+    password: Zeroizing<String>,
+    code: Zeroizing<String>,
+}
+
+async fn submit(
+    State(app): State<AppState>,
+    Peer(peer): Peer,
+    form: Result<Form<SignInForm>, axum::extract::rejection::FormRejection>,
+) -> Result<Response, PageError> {
+    let now = app.now();
+    let answer_failure_at = Instant::now() + FAILURE_TIME;
+    app.limits().sign_in_from(peer)?;
+    let Ok(Form(form)) = form else { return bad_link(&app) };
+    let Some(opened) = sealed::open::<AuthorizationRequest>(&app, FORM, &form.request, now) else {
+        let message = Message {
+            team: app.team().as_str(),
+            heading: "This page is too old",
+            text: "It lay open too long, or the broker was set up anew. Start again in your terminal:",
+            command: Some("usher login"),
+        };
+        return render(StatusCode::BAD_REQUEST, &message);
+    };
+    let request = opened.content;
+    // What a person typed, shown again after a failure; trimmed because phones add spaces.
+    let typed: String = form.user_name.trim().to_lowercase().chars().take(48).collect();
+    app.limits().sign_in_as(&typed)?;
+    let user_name: Option<UserName> = typed.parse().ok();
+    let checked = check(&app, user_name.as_ref(), form.password, form.code, now).await?;
+    let outcome = match checked {
+        Ok(verified) => accept(&app, verified, opened.hash, &request, now).await?,
+        Err((user_id, refusal)) => Err((user_id, refusal)),
+    };
+    match outcome {
+        Ok(location) => redirect(&location),
+        Err((user_id, refusal)) => {
+            record_failure(&app, user_id, refusal, peer, now).await?;
+            sleep_until(answer_failure_at).await;
+            page(&app, &request, &typed, true)
+        }
+    }
+}
+
+type Refused = (Option<UserId>, Refusal);
+
+/// Counts the attempt first, so that attempts in parallel are all counted, then looks.
+async fn check(
+    app: &AppState,
+    user_name: Option<&UserName>,
+    password: Zeroizing<String>,
+    code: Zeroizing<String>,
+    now: UnixTime,
+) -> Result<Result<Verified, Refused>, PageError> {
+    let credentials = match user_name {
+        Some(name) => count_attempt(app, name, now).await?,
+        None => None,
+    };
+    let user_id = credentials.as_ref().map(|credentials| credentials.user_id);
+    let _turn = HASHING.acquire().await.map_err(ApiError::internal)?;
+    let verified = tokio::task::spawn_blocking(move || {
+        usher_sign_in::verify(credentials.as_ref(), &password, &code, now)
+    });
+    let verified = verified.await.map_err(ApiError::internal)?;
+    Ok(verified.map_err(|refusal| (user_id, refusal)))
+}
+
+async fn count_attempt(app: &AppState, name: &UserName, now: UnixTime) -> Result<Option<Credentials>, PageError> {
+    let mut tx = app.store().begin().await?;
+    let Some(stored) = sign_in::credentials(&mut tx, name).await? else { return Ok(None) };
+    let failures = Failures { count: stored.failed_attempts, locked_until: stored.locked_until };
+    if !failures.locked(now) {
+        let after = failures.one_more(now);
+        sign_in::record_failures(&mut tx, stored.user_id, after.count, after.locked_until).await?;
+        tx.commit().await?;
+    }
+    let password = stored.password_hash.as_deref().map(str::parse).transpose().map_err(ApiError::internal)?;
+    let totp = match &stored.sealed_totp {
+        Some(sealed) => {
+            let label = KeyLabel::new(stored.user_id.to_string(), Purpose::TotpSeed);
+            let secret = app.keystore().open(&label, sealed).map_err(ApiError::internal)?;
+            Some(TotpSecret::from_bytes(&secret).map_err(ApiError::internal)?)
+        }
+        None => None,
+    };
+    Ok(Some(Credentials {
+        user_id: stored.user_id,
+        active: stored.status == UserStatus::Active,
+        password,
+        totp,
+        last_used_step: stored.last_used_step,
+        failures,
+    }))
+}
+
+/// One transaction: the code's step is used up, failures are forgotten, the authorization code is stored.
+async fn accept(
+    app: &AppState,
+    verified: Verified,
+    page: Sha256,
+    request: &AuthorizationRequest,
+    now: UnixTime,
+) -> Result<Result<String, Refused>, PageError> {
+    use usher_identity::Login as _;
+    let user_id = verified.login.user_id();
+    let (code, record) = issue_code(verified.login, request, random::bytes()?, now);
+    let mut tx = app.store().begin().await?;
+    if !sign_in::use_totp_step(&mut tx, user_id, verified.used_step).await? {
+        return Ok(Err((Some(user_id), Refusal::CodeReused)));
+    }
+    sign_in::forget_failures(&mut tx, user_id).await?;
+    let stored = stored_code(record);
+    if !sign_in::insert_code(&mut tx, page, &stored).await? {
+        return Ok(Err((Some(user_id), Refusal::CodeReused)));
+    }
+    tx.commit().await?;
+    let issuer = issuer(app);
+    let parameters = [("code", code.reveal()), ("state", request.state.as_str()), ("iss", issuer.as_str())];
+    Ok(Ok(request.redirect_uri.with_parameters(&parameters)))
+}
+
+fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
+    sign_in::StoredCode {
+        code_hash: record.code_hash,
+        user_id: record.user_id,
+        auth_time: record.auth_time,
+        amr: record.amr,
+        redirect_uri: record.redirect_uri,
+        code_challenge: record.code_challenge,
+        dpop_jkt: record.dpop_jkt,
+        expires_at: record.expires_at,
+        used_at: record.used_at,
+    }
+}
+
+/// Failures of people who exist go into the audit log; guesses at names are only counted.
+async fn record_failure(
+    app: &AppState,
+    user_id: Option<UserId>,
+    refusal: Refusal,
+    peer: std::net::IpAddr,
+    now: UnixTime,
+) -> Result<(), PageError> {
+    tracing::info!(reason = refusal.as_str(), client_address = %peer, "sign-in failed");
+    let user_id = match (user_id, refusal) {
+        // Both are bounded by nothing but the rate limit, so they are counted outside the chain.
+        (None, _) | (Some(_), Refusal::Locked) => {
+            app.failures().count("sign_in_fail", peer, now);
+            return Ok(());
+        }
+        (Some(user_id), _) => user_id,
+    };
+    let reason = Code::new(refusal.as_str());
+    let mut tx = app.store().begin().await?;
+    tx.audit(&Record {
+        at: now,
+        actor: Actor::Anonymous,
+        client_address: Some(peer),
+        event: Event::SignInFail { user_id: Some(user_id), reason, count: 1 },
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The `iss` of RFC 9207: the public URL without a slash at the end.
+fn issuer(app: &AppState) -> String {
+    app.public_url().origin().ascii_serialization()
+}
+
+fn redirect(location: &str) -> Result<Response, PageError> {
+    let location = HeaderValue::from_str(location).map_err(ApiError::internal)?;
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+}

@@ -1,0 +1,228 @@
+//! `/set-up`: with a one-time code a person chooses a password and connects an authenticator. Nothing is stored before
+//! both are proved; the code is used up in the same transaction.
+
+use askama::Template;
+use axum::{
+    Form, Router,
+    extract::{State, rejection::FormRejection},
+    response::Response,
+    routing::{get, post},
+};
+use data_encoding::BASE64;
+use http::StatusCode;
+use qrcodegen::{QrCode, QrCodeEcc};
+use serde::{Deserialize, Serialize};
+use usher_audit::{Actor, Event, Record};
+use usher_keystore::{KeyLabel, Purpose};
+use usher_sign_in::{NewPassword, PasswordHash, SetUpCode, TotpSecret};
+use usher_identity::UserStatus;
+use usher_store::sign_in;
+use usher_types::{Sha256, UnixTime, UserId, UserName};
+use zeroize::Zeroizing;
+
+use super::{Message, PageError, Peer, authorize::HASHING, render, sealed};
+use crate::{AppState, error::ApiError, random};
+
+const FORM: &str = "set-up";
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new().route("/set-up", get(show).post(begin)).route("/set-up/finish", post(finish))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "set_up.html")]
+struct CodePage<'a> {
+    team: &'a str,
+    failed: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "set_up_finish.html")]
+struct FinishPage<'a> {
+    team: &'a str,
+    user_name: &'a str,
+    request: &'a str,
+    secret: &'a str,
+    qr: &'a str,
+    problem: Option<&'a str>,
+}
+
+/// What the second page brings back.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    code_hash: Sha256,
+    user_id: UserId,
+    user_name: UserName,
+    /// Base64 of the second factor that the page shows.
+    totp: Zeroizing<String>,
+}
+
+async fn show(State(app): State<AppState>) -> Result<Response, PageError> {
+    render(StatusCode::OK, &CodePage { team: app.team().as_str(), failed: false })
+}
+
+fn bad_code(app: &AppState) -> Result<Response, PageError> {
+    render(StatusCode::UNAUTHORIZED, &CodePage { team: app.team().as_str(), failed: true })
+}
+
+#[derive(Deserialize)]
+struct CodeForm {
+    code: Zeroizing<String>,
+}
+
+async fn begin(
+    State(app): State<AppState>,
+    Peer(peer): Peer,
+    form: Result<Form<CodeForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let now = app.now();
+    app.limits().sign_in_from(peer)?;
+    let Ok(Form(form)) = form else { return bad_code(&app) };
+    let Ok(code) = form.code.parse::<SetUpCode>() else { return bad_code(&app) };
+    let mut reader = app.store().read().await?;
+    let owner = sign_in::set_up_owner(&mut reader, code.hash()).await?;
+    let good = owner.filter(|owner| owner.status == UserStatus::Active && now < owner.expires_at);
+    let Some(owner) = good else {
+        app.failures().count("set_up_code", peer, now);
+        return bad_code(&app);
+    };
+    let secret = TotpSecret::new(random::bytes()?);
+    let begun = Begun {
+        code_hash: code.hash(),
+        user_id: owner.user_id,
+        user_name: owner.user_name,
+        totp: Zeroizing::new(BASE64.encode(secret.expose())),
+    };
+    finish_page(&app, &begun, &secret, None, now)
+}
+
+fn finish_page(
+    app: &AppState,
+    begun: &Begun,
+    secret: &TotpSecret,
+    problem: Option<&str>,
+    now: UnixTime,
+) -> Result<Response, PageError> {
+    let request = sealed::seal(app, FORM, begun, now)?;
+    let uri = secret.to_uri(app.team(), &begun.user_name);
+    let shown = groups_of_four(&secret.to_base32());
+    let page = FinishPage {
+        team: app.team().as_str(),
+        user_name: begun.user_name.as_str(),
+        request: &request,
+        secret: &shown,
+        qr: &qr(&uri)?,
+        problem,
+    };
+    render(if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page)
+}
+
+/// Authenticators ignore the spaces; people need them.
+fn groups_of_four(secret: &str) -> Zeroizing<String> {
+    let mut shown = Zeroizing::new(String::with_capacity(secret.len() * 2));
+    for (index, character) in secret.chars().enumerate() {
+        if index > 0 && index % 4 == 0 {
+            shown.push(' ');
+        }
+        shown.push(character);
+    }
+    shown
+}
+
+/// A QR code as inline SVG: one path, a square for each dark module.
+fn qr(text: &str) -> Result<Zeroizing<String>, ApiError> {
+    let code = QrCode::encode_text(text, QrCodeEcc::Medium).map_err(ApiError::internal)?;
+    let mut path = Zeroizing::new(String::new());
+    for y in 0..code.size() {
+        for x in 0..code.size() {
+            if code.get_module(x, y) {
+                path.push_str(&format!("M{x} {y}h1v1h-1z"));
+            }
+        }
+    }
+    let size = code.size();
+    Ok(Zeroizing::new(format!(
+        "<svg viewBox=\"0 0 {size} {size}\" role=\"img\" aria-label=\"QR code of the key below\" shape-rendering=\"crispEdges\">\
+         <path fill=\"#000\" d=\"{}\"/></svg>",
+        *path
+    )))
+}
+
+#[derive(Deserialize)]
+struct FinishForm {
+    request: String,
+    password: Zeroizing<String>,
+    password_again: Zeroizing<String>,
+    totp: Zeroizing<String>,
+}
+
+async fn finish(
+    State(app): State<AppState>,
+    Peer(peer): Peer,
+    form: Result<Form<FinishForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let now = app.now();
+    app.limits().sign_in_from(peer)?;
+    let Ok(Form(form)) = form else { return bad_code(&app) };
+    let Some(opened) = sealed::open::<Begun>(&app, FORM, &form.request, now) else { return bad_code(&app) };
+    let begun = opened.content;
+    let bytes = Zeroizing::new(BASE64.decode(begun.totp.as_bytes()).map_err(ApiError::internal)?);
+    let secret = TotpSecret::from_bytes(&bytes).map_err(ApiError::internal)?;
+    let again = |problem: &str| finish_page(&app, &begun, &secret, Some(problem), now);
+    if *form.password != *form.password_again {
+        return again("the two passwords differ");
+    }
+    let password = match NewPassword::parse(&form.password, &begun.user_name) {
+        Ok(password) => password,
+        Err(rule) => return again(&rule.to_string()),
+    };
+    let Some(step) = secret.step_of(&form.totp, now) else {
+        return again("the code is not the one that the authenticator shows now; check the time of your phone");
+    };
+    let salt = random::bytes()?;
+    let hash = {
+        let _turn = HASHING.acquire().await.map_err(ApiError::internal)?;
+        let hashed = tokio::task::spawn_blocking(move || PasswordHash::of(&password, salt));
+        hashed.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?
+    };
+    if !store(&app, &begun, &secret, &hash, step, peer, now).await? {
+        return bad_code(&app);
+    }
+    let message = Message {
+        team: app.team().as_str(),
+        heading: "You are set up",
+        text: "Sign in from your terminal. The first sign-in needs the next code that your authenticator shows.",
+        command: Some("usher login"),
+    };
+    render(StatusCode::OK, &message)
+}
+
+/// Everything at once, or nothing when the code was used, replaced or taken back meanwhile.
+async fn store(
+    app: &AppState,
+    begun: &Begun,
+    secret: &TotpSecret,
+    hash: &PasswordHash,
+    step: i64,
+    peer: std::net::IpAddr,
+    now: UnixTime,
+) -> Result<bool, PageError> {
+    let label = KeyLabel::new(begun.user_id.to_string(), Purpose::TotpSeed);
+    let sealed = app.keystore().seal(&label, secret.expose()).map_err(ApiError::internal)?;
+    let mut tx = app.store().begin().await?;
+    if !sign_in::use_set_up_code(&mut tx, begun.code_hash, now).await? {
+        return Ok(false);
+    }
+    sign_in::set_password(&mut tx, begun.user_id, hash.as_str(), now).await?;
+    sign_in::set_totp(&mut tx, begun.user_id, &sealed, step, now).await?;
+    sign_in::forget_failures(&mut tx, begun.user_id).await?;
+    tx.audit(&Record {
+        at: now,
+        actor: Actor::User { user_id: begun.user_id, device_id: None, session_id: None },
+        client_address: Some(peer),
+        event: Event::UserSetUp { user_id: begun.user_id },
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(true)
+}

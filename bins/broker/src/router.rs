@@ -1,0 +1,63 @@
+//! All routes of the broker.
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::StatusCode;
+use usher_api::ErrorCode;
+
+use crate::{
+    AppState, account, admin, connections, enrollment,
+    error::ApiError,
+    fleet, pages,
+    request::{self, MAX_BODY},
+};
+
+/// Everything that the broker answers.
+pub fn router(app: AppState) -> Router {
+    let api = Router::new()
+        .merge(account::routes())
+        .merge(admin::routes())
+        .merge(connections::routes())
+        .merge(enrollment::routes())
+        .merge(fleet::routes())
+        .route_layer(middleware::from_fn_with_state(app.clone(), request::pipeline));
+    Router::new()
+        .merge(api)
+        .merge(pages::routes())
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(app.clone(), request::frame))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(app)
+}
+
+/// Ready is: not stopping, and the database answers.
+async fn ready(State(app): State<AppState>) -> Response {
+    let answers = match app.store().read().await {
+        Ok(mut reader) => reader.epoch().await.is_ok(),
+        Err(_) => false,
+    };
+    if *app.stopping().borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else if answers {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+    }
+}
+
+async fn unknown_path(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(64).collect();
+    ApiError::new(ErrorCode::NotFound, format!("there is no `{path}` here"))
+}
+
+async fn unknown_method(request: Request) -> ApiError {
+    request::method_not_allowed(request.method())
+}

@@ -1,0 +1,231 @@
+//! What every handler can reach, and how it is brought up from the disk.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::sync::watch;
+use url::Url;
+use usher_identity::dpop::{NonceKey, NonceKeys};
+use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SoftwareKey};
+use usher_store::{KeyPurpose, OpenError, Store, StoreError, keys, team};
+use usher_types::{Sha256, TeamSlug, UnixTime};
+
+use crate::{
+    Clock, Config,
+    failures::Failures,
+    limits::Limits,
+    tls::{AuthorityError, TeamAuthority},
+};
+
+/// The database's name in the data directory.
+pub const DATABASE_NAME: &str = "usher.db";
+/// The seal key's name in the data directory.
+pub const SEAL_KEY_NAME: &str = "seal.key";
+
+/// Why the broker does not come up.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The team's TLS root is not usable.
+    #[error("the team's TLS root cannot be used")]
+    Authority(#[source] AuthorityError),
+    /// A key does not open.
+    #[error("a stored key cannot be used")]
+    Key(#[source] LoadError),
+    /// There is no such key.
+    #[error("the database has no active {0} key; it was not made by `usher-broker init`, or is damaged")]
+    NoKey(&'static str),
+    /// The database is empty.
+    #[error("the database names no team; run `usher-broker init` first")]
+    NoTeam,
+    /// The database cannot be opened.
+    #[error("the database cannot be opened")]
+    Open(#[source] OpenError),
+    /// The seal key cannot be read.
+    #[error("the seal key cannot be used")]
+    SealKey(#[source] SealKeyError),
+    /// The database failed.
+    #[error("the database failed")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Handles to everything that lives as long as the process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    audit_key: (String, Arc<SoftwareKey>),
+    authority: TeamAuthority,
+    clock: Clock,
+    config: Config,
+    failures: Failures,
+    keystore: Keystore,
+    limits: Limits,
+    nonces: ArcSwap<NonceKeys>,
+    origin: String,
+    stopping: watch::Sender<bool>,
+    store: Store,
+    team: TeamSlug,
+}
+
+impl AppState {
+    /// Opens the data directory. A seal key that others can read stops it here.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
+        // Before the database: a loose seal key must be noticed whatever else is wrong.
+        let seal = SealKey::load(&config.data_dir.join(SEAL_KEY_NAME)).map_err(StartError::SealKey)?;
+        let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await.map_err(StartError::Open)?;
+        let keystore = Keystore::new(seal);
+        let mut reader = store.read().await?;
+        let team = team::slug(&mut reader).await?.ok_or(StartError::NoTeam)?;
+        let root = active(keys::of_team(&mut reader, KeyPurpose::TlsRoot).await?, "tls-root")?;
+        let root_key = keystore
+            .load(&KeyLabel::new(&root.id, Purpose::TlsRoot), &root.sealed)
+            .map_err(StartError::Key)?;
+        let certificate = root.certificate.ok_or(StartError::NoKey("tls-root"))?;
+        let authority = TeamAuthority::new(root_key, certificate).map_err(StartError::Authority)?;
+        let audit = active(keys::of_team(&mut reader, KeyPurpose::Audit).await?, "audit")?;
+        let audit_key = keystore
+            .load(&KeyLabel::new(&audit.id, Purpose::Audit), &audit.sealed)
+            .map_err(StartError::Key)?;
+        let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
+        drop(reader);
+        Ok(Self(Arc::new(Inner {
+            audit_key: (audit.id, audit_key),
+            authority,
+            clock,
+            failures: Failures::default(),
+            keystore,
+            limits: Limits::new(&config.limits),
+            nonces: ArcSwap::from_pointee(nonces),
+            origin: config.origin(),
+            stopping: watch::Sender::new(false),
+            store,
+            team,
+            config,
+        })))
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Key custody.
+    pub(crate) fn keystore(&self) -> &Keystore {
+        &self.0.keystore
+    }
+
+    /// The configuration file's content.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Now; a handler uses its request's `info.now` instead.
+    pub(crate) fn now(&self) -> UnixTime {
+        self.0.clock.now()
+    }
+
+    /// The team's slug.
+    #[must_use]
+    pub fn team(&self) -> &TeamSlug {
+        &self.0.team
+    }
+
+    /// How clients address this broker.
+    pub(crate) fn public_url(&self) -> &Url {
+        &self.0.config.public_url
+    }
+
+    /// The same without a slash at the end: `https://broker.example:8443`.
+    pub(crate) fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// The pin that goes with it: SHA-256 of the TLS root's SPKI. None when the operator's own certificate is served.
+    pub(crate) fn pin(&self) -> Option<Sha256> {
+        self.0.config.is_pinned().then(|| self.0.authority.pin())
+    }
+
+    /// The team's TLS root.
+    #[must_use]
+    pub fn authority(&self) -> &TeamAuthority {
+        &self.0.authority
+    }
+
+    /// The key that signs audit checkpoints, and its id.
+    pub(crate) fn audit_key(&self) -> (&str, &SoftwareKey) {
+        (&self.0.audit_key.0, &self.0.audit_key.1)
+    }
+
+    /// Keys of the nonces that proofs carry.
+    pub(crate) fn nonces(&self) -> Arc<NonceKeys> {
+        self.0.nonces.load_full()
+    }
+
+    /// Reads the nonce keys again: this broker or another one changed them.
+    pub(crate) async fn reload_nonces(&self) -> Result<(), StartError> {
+        let mut reader = self.0.store.read().await?;
+        let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
+        self.0.nonces.store(Arc::new(nonces));
+        Ok(())
+    }
+
+    /// Rate limits.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Counters of unauthenticated failures.
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.0.failures
+    }
+
+    /// Turns true when the process is told to stop: whoever waits for long answers now.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    /// Tells everybody to come to an end.
+    pub(crate) fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// What clients enroll with: the public URL, and the pin behind `#` when there is one.
+    #[must_use]
+    pub fn client_url(&self) -> String {
+        match self.pin() {
+            Some(pin) => format!("{}#{pin}", self.origin()),
+            None => self.origin().to_owned(),
+        }
+    }
+}
+
+/// The newest active key.
+pub(crate) fn active(
+    stored: Vec<keys::StoredKey>,
+    purpose: &'static str,
+) -> Result<keys::StoredKey, StartError> {
+    let mut active = stored.into_iter().filter(|key| key.state == usher_store::KeyState::Active);
+    active.next().ok_or(StartError::NoKey(purpose))
+}
+
+fn nonce_keys(stored: Vec<Vec<u8>>) -> Result<NonceKeys, StartError> {
+    let mut keys = stored.into_iter().map(|bytes| {
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_bytes| StartError::NoKey("nonce"))?;
+        Ok::<_, StartError>(NonceKey::new(bytes))
+    });
+    let current = keys.next().ok_or(StartError::NoKey("nonce"))??;
+    Ok(NonceKeys::new(current, keys.next().transpose()?))
+}

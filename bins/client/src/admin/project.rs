@@ -1,0 +1,186 @@
+//! `usher project`: authorization scopes with their own CA keys.
+
+use usher_api::v1::{
+    AdminSudo, CertificateType, CreateProject, PortForwarding, Project, ProjectGroup, UpdateProject,
+};
+use usher_types::ProjectSlug;
+
+use super::{ProjectReference, api, done, fields, list};
+use crate::{
+    cli::{Context, wire_value},
+    exit::Failure,
+    output::{self, Table},
+};
+
+/// Verbs.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum ProjectCommand {
+    /// Create a project and its CA keys
+    Create {
+        /// Its name
+        name: ProjectSlug,
+        /// First UID
+        #[arg(long, value_name = "UID")]
+        next_unix_uid: Option<u32>,
+        /// First GID
+        #[arg(long, value_name = "GID")]
+        next_unix_gid: Option<u32>,
+        /// Algorithm of the CA: `ed25519` or `ecdsa-p256`
+        #[arg(long, value_name = "TYPE", value_parser = wire_value::<CertificateType>, default_value = "ed25519")]
+        certificate_type: CertificateType,
+        /// Seconds that a certificate lives
+        #[arg(long, value_name = "SECONDS")]
+        lifetime: Option<u32>,
+        /// Seconds that a certificate reaches into the past
+        #[arg(long, value_name = "SECONDS")]
+        skew: Option<u32>,
+        /// What certificates may forward on targets: `off`, `local` or `all`
+        #[arg(long, value_name = "RULE", value_parser = wire_value::<PortForwarding>, default_value = "local")]
+        port_forwarding: PortForwarding,
+    },
+    /// Delete a project that has no servers
+    Delete {
+        /// Name or id
+        project: ProjectReference,
+    },
+    /// Groups of a project
+    Groups {
+        /// Name or id
+        project: ProjectReference,
+    },
+    /// Projects that you may see
+    List,
+    /// Change a project
+    Set {
+        /// Name or id
+        project: ProjectReference,
+        /// Seconds that a certificate lives
+        #[arg(long, value_name = "SECONDS")]
+        lifetime: Option<u32>,
+        /// Seconds that a certificate reaches into the past
+        #[arg(long, value_name = "SECONDS")]
+        skew: Option<u32>,
+        /// What certificates may forward on targets: `off`, `local` or `all`
+        #[arg(long, value_name = "RULE", value_parser = wire_value::<PortForwarding>)]
+        port_forwarding: Option<PortForwarding>,
+    },
+    /// One project, with its CA's public keys
+    Show {
+        /// Name or id
+        project: ProjectReference,
+    },
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// What the broker answered.
+pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
+    let path = |project: &ProjectReference| format!("/v1/projects/{project}");
+    match command {
+        ProjectCommand::Create {
+            name,
+            next_unix_uid,
+            next_unix_gid,
+            certificate_type,
+            lifetime,
+            skew,
+            port_forwarding,
+        } => {
+            let create = CreateProject {
+                name,
+                next_unix_uid,
+                next_unix_gid,
+                ssh_certificate_type: certificate_type,
+                certificate_lifetime_seconds: lifetime,
+                clock_skew_seconds: skew,
+                port_forwarding,
+                admin_sudo: AdminSudo::default(),
+            };
+            let project: Project = api(context)?.send("POST", "/v1/projects", &create)?;
+            output::show(context.format, &project, show)
+        }
+        ProjectCommand::Delete { project } => {
+            api(context)?.act("DELETE", &path(&project))?;
+            done(format_args!("deleted project `{project}`"))
+        }
+        ProjectCommand::Groups { project } => list(context, &format!("{}/groups", path(&project)), groups),
+        ProjectCommand::List => list(context, "/v1/projects", table),
+        ProjectCommand::Set { project, lifetime, skew, port_forwarding } => {
+            let update = UpdateProject {
+                certificate_lifetime_seconds: lifetime,
+                clock_skew_seconds: skew,
+                port_forwarding,
+                admin_sudo: None,
+            };
+            if update == UpdateProject::default() {
+                return Err(Failure::usage("nothing to change"));
+            }
+            let project: Project = api(context)?.send("PATCH", &path(&project), &update)?;
+            output::show(context.format, &project, show)
+        }
+        ProjectCommand::Show { project } => {
+            let project: Project = api(context)?.get(&path(&project))?;
+            output::show(context.format, &project, show)
+        }
+    }
+}
+
+/// Projects as a table.
+#[must_use]
+pub fn table(projects: &[Project]) -> String {
+    let mut table = Table::new(&["name", "certificates", "lifetime", "forwarding", "created"]);
+    for project in projects {
+        table.row([
+            project.name.to_string(),
+            text(&project.ssh_certificate_type),
+            format!("{} s", project.certificate_lifetime_seconds),
+            text(&project.port_forwarding),
+            project.created_at.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+fn show(project: &Project) -> String {
+    let mut text = fields([
+        ("name", project.name.to_string()),
+        ("id", project.id.to_string()),
+        ("certificates", text(&project.ssh_certificate_type)),
+        ("lifetime", format!("{} s", project.certificate_lifetime_seconds)),
+        ("clock skew", format!("{} s", project.clock_skew_seconds)),
+        ("forwarding", text(&project.port_forwarding)),
+        ("next uid, gid", format!("{}, {}", project.next_unix_uid, project.next_unix_gid)),
+        ("created", project.created_at.to_string()),
+    ]);
+    for key in &project.ssh_user_ca {
+        text.push_str(&fields([("user ca", key.clone())]));
+    }
+    text
+}
+
+fn groups(groups: &[ProjectGroup]) -> String {
+    let mut table = Table::new(&["group", "access", "admin", "unix group", "gid"]);
+    for group in groups {
+        table.row([
+            group.group.to_string(),
+            yes(group.server_access),
+            yes(group.server_admin),
+            group.unix_group_name.to_string(),
+            group.unix_gid.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+fn yes(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+/// An enum of the API as JSON spells it.
+pub(crate) fn text<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => "?".to_owned(),
+    }
+}

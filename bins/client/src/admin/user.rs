@@ -1,0 +1,151 @@
+//! `usher user`: people of the team.
+
+use usher_api::v1::{CreateUser, CreatedUser, UpdateUser, User, UserStatus};
+use usher_types::{DisplayName, LoginName, UserName};
+
+use super::{UserReference, api, done, fields, list, project::text};
+use crate::{
+    cli::Context,
+    exit::Failure,
+    output::{self, Table},
+};
+
+/// Verbs.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum UserCommand {
+    /// Create a user; prints where and with what code the user sets a password and a second factor
+    Create {
+        /// Name in the directory
+        name: UserName,
+        /// What people call the user
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<DisplayName>,
+        /// Account name on servers; the user name when absent
+        #[arg(long, value_name = "LOGIN")]
+        unix_user_name: Option<LoginName>,
+        /// The user administers the team
+        #[arg(long)]
+        admin: bool,
+    },
+    /// Delete a user for good
+    Delete {
+        /// Name or id
+        user: UserReference,
+    },
+    /// End all access: no certificate from this moment, accounts are taken away
+    Disable {
+        /// Name or id
+        user: UserReference,
+    },
+    /// Give access back
+    Enable {
+        /// Name or id
+        user: UserReference,
+    },
+    /// All users
+    List,
+    /// Give or take team administration, or change the display name
+    Set {
+        /// Name or id
+        user: UserReference,
+        /// What people call the user
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<DisplayName>,
+        /// Whether the user administers the team
+        #[arg(long, value_name = "BOOL")]
+        admin: Option<bool>,
+    },
+    /// New set-up code; ends the user's sessions
+    SetUpCode {
+        /// Name or id
+        user: UserReference,
+    },
+    /// One user and the groups it is in
+    Show {
+        /// Name or id
+        user: UserReference,
+    },
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// What the broker answered.
+pub fn run(context: &Context, command: UserCommand) -> Result<(), Failure> {
+    match command {
+        UserCommand::Create { name, display_name, unix_user_name, admin } => {
+            let create = CreateUser { user_name: name, display_name, unix_user_name, team_admin: admin };
+            let created: CreatedUser = api(context)?.send("POST", "/v1/users", &create)?;
+            output::show(context.format, &created, set_up)
+        }
+        UserCommand::Delete { user } => {
+            api(context)?.act("DELETE", &format!("/v1/users/{user}"))?;
+            done(format_args!("deleted user `{user}`"))
+        }
+        UserCommand::Disable { user } => update(
+            context,
+            &user,
+            &UpdateUser { status: Some(UserStatus::Disabled), ..UpdateUser::default() },
+        ),
+        UserCommand::Enable { user } => {
+            update(context, &user, &UpdateUser { status: Some(UserStatus::Active), ..UpdateUser::default() })
+        }
+        UserCommand::List => list(context, "/v1/users", |users: &[User]| {
+            let mut table = Table::new(&["name", "display name", "login", "status", "admin"]);
+            for user in users {
+                table.row([
+                    user.user_name.to_string(),
+                    user.display_name.to_string(),
+                    user.unix_user_name.to_string(),
+                    text(&user.status),
+                    if user.team_admin { "yes" } else { "no" }.to_owned(),
+                ]);
+            }
+            table.render()
+        }),
+        UserCommand::Set { user, display_name, admin } => {
+            let change = UpdateUser { status: None, display_name, team_admin: admin };
+            if change == UpdateUser::default() {
+                return Err(Failure::usage("nothing to change"));
+            }
+            update(context, &user, &change)
+        }
+        UserCommand::SetUpCode { user } => {
+            let path = format!("/v1/users/{user}/set-up-code");
+            let created: CreatedUser = api(context)?.call("POST", &path, "", None::<&()>)?;
+            output::show(context.format, &created, set_up)
+        }
+        UserCommand::Show { user } => {
+            let user: User = api(context)?.get(&format!("/v1/users/{user}"))?;
+            output::show(context.format, &user, show)
+        }
+    }
+}
+
+fn update(context: &Context, user: &UserReference, change: &UpdateUser) -> Result<(), Failure> {
+    let user: User = api(context)?.send("PATCH", &format!("/v1/users/{user}"), change)?;
+    output::show(context.format, &user, show)
+}
+
+fn set_up(created: &CreatedUser) -> String {
+    fields([
+        ("user", created.user.user_name.to_string()),
+        ("set-up page", created.set_up.url.clone()),
+        ("set-up code", created.set_up.code.clone()),
+        ("valid until", created.set_up.expires_at.to_string()),
+    ])
+}
+
+fn show(user: &User) -> String {
+    let groups: Vec<String> = user.groups.iter().map(ToString::to_string).collect();
+    fields([
+        ("name", user.user_name.to_string()),
+        ("id", user.id.to_string()),
+        ("display name", user.display_name.to_string()),
+        ("login", user.unix_user_name.to_string()),
+        ("status", text(&user.status)),
+        ("team admin", if user.team_admin { "yes" } else { "no" }.to_owned()),
+        ("groups", if groups.is_empty() { "-".to_owned() } else { groups.join(" ") }),
+        ("created", user.created_at.to_string()),
+    ])
+}

@@ -1,0 +1,122 @@
+//! The broker of each team, as the background process sees it: a port, and its adapter over `usher-api-client` that
+//! keeps the session token in memory.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use usher_api::v1::{Connection, ConnectionRequest, TokenRequest, TokenResponse};
+use usher_api_client::{CallError, Client, ClientConfig, Method};
+use usher_telemetry::Chain;
+use usher_types::{SecretToken, TeamSlug, TokenKind};
+
+use super::control::Call;
+use crate::{
+    clock,
+    config::{self, Config},
+    exit::{Exit, Failure},
+};
+
+/// One team's broker. Holds the session's token once there is one.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Exchanges an authorization code; keeps the token, and leaves it out of the answer.
+    async fn sign_in(&self, request: TokenRequest) -> Result<TokenResponse, Failure>;
+    /// Calls an endpoint in the session.
+    async fn call(&self, call: &Call) -> Result<serde_json::Value, Failure>;
+    /// Asks for routes and certificates.
+    async fn connect(&self, request: &ConnectionRequest) -> Result<Connection, Failure>;
+    /// Ends the session at the broker.
+    async fn end_session(&self) -> Result<(), Failure>;
+}
+
+/// Finds a team's broker.
+pub trait Teams: Send + Sync {
+    /// A client without a session.
+    ///
+    /// # Errors
+    /// When the team is unknown or its key unusable.
+    fn open(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure>;
+}
+
+/// Teams of the client's configuration.
+#[derive(Debug)]
+pub struct ConfiguredTeams {
+    directory: PathBuf,
+}
+
+impl ConfiguredTeams {
+    /// Reads `config.toml` and the device key in `directory` whenever a team is opened.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+}
+
+impl Teams for ConfiguredTeams {
+    fn open(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure> {
+        let config = Config::load(&self.directory)?;
+        let (_, settings) = config.team(Some(team.as_str()))?;
+        Ok(Arc::new(RemoteBroker { client: client(&self.directory, settings)? }))
+    }
+}
+
+/// A client of a team's broker, without a session.
+///
+/// # Errors
+/// When the key or the URL is unusable.
+pub fn client(directory: &std::path::Path, team: &config::Team) -> Result<Client, Failure> {
+    let key = config::device_key(directory, team)?;
+    let settings = ClientConfig::new(team.url.clone(), key, clock::now).with_pin(team.pin);
+    Client::new(settings).map_err(|error| Failure::other(Chain(&error).to_string()))
+}
+
+struct RemoteBroker {
+    client: Client,
+}
+
+#[async_trait]
+impl Broker for RemoteBroker {
+    async fn sign_in(&self, request: TokenRequest) -> Result<TokenResponse, Failure> {
+        let mut answer = self.client.exchange_code(&request).await.map_err(|error| failure(&error))?;
+        let text = zeroize::Zeroizing::new(std::mem::take(&mut answer.session_token));
+        let token = SecretToken::parse(TokenKind::Session, &text)
+            .map_err(|error| Failure::new(Exit::Network, format!("the broker's session token: {error}")))?;
+        self.client.set_token(Some(token));
+        Ok(answer)
+    }
+
+    async fn call(&self, call: &Call) -> Result<serde_json::Value, Failure> {
+        let method: Method =
+            call.method.parse().map_err(|_error| Failure::usage(format!("no method `{}`", call.method)))?;
+        // The session must not be carried anywhere but to the API.
+        if !call.path.starts_with("/v1/") || call.path == "/v1/token" {
+            return Err(Failure::usage(format!("no path `{}`", call.path)));
+        }
+        let called = self.client.call(method, &call.path, &call.query, call.body.as_ref()).await;
+        called.map_err(|error| failure(&error))
+    }
+
+    async fn connect(&self, request: &ConnectionRequest) -> Result<Connection, Failure> {
+        self.client.connect(request).await.map_err(|error| failure(&error))
+    }
+
+    async fn end_session(&self) -> Result<(), Failure> {
+        let ended = self.client.end_session().await.map_err(|error| failure(&error));
+        self.client.set_token(None);
+        ended
+    }
+}
+
+/// What a failed call means for the person at the keyboard.
+#[must_use]
+pub fn failure(error: &CallError) -> Failure {
+    match error {
+        CallError::Api { body, .. } => body.clone().into(),
+        CallError::Argument { .. } => Failure::usage(error.to_string()),
+        CallError::Pin => Failure::new(Exit::Network, error.to_string())
+            .next("ask your administrator for the current url and pin, then enroll again"),
+        _ if error.is_network() => Failure::new(Exit::Network, Chain(error).to_string())
+            .next("check the network and the broker's address; `usher doctor` tells more"),
+        _ => Failure::other(Chain(error).to_string()),
+    }
+}

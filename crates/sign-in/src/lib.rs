@@ -1,0 +1,54 @@
+//! How people prove who they are to Usher's own directory: a password and a time-based one-time code.
+//!
+//! Pure logic over rows that the caller brings: nothing here reads a clock, a database or the network. The result is a
+//! [`VerifiedLogin`], which only this crate can make; `usher-identity` opens sessions for nothing else. Between the
+//! form and the session stands an authorization code ([`issue_code`], [`redeem`]) bound to the client's PKCE challenge,
+//! redirect URI and device key (RFC 6749, RFC 7636, RFC 8252, RFC 9449).
+//!
+//! [`verify`] takes the same time and gives the same kind of answer for an unknown user, a wrong password and a wrong
+//! code; the reason is for the audit log only.
+//!
+//! ```
+//! use usher_sign_in::{Credentials, Failures, NewPassword, PasswordHash, Refusal, TotpSecret, verify};
+//! use usher_types::{UnixTime, UserId};
+//!
+//! let now = UnixTime::from_secs(1_790_000_000);
+//! let password = NewPassword::parse("correct horse battery", &"alice".parse()?)?;
+//! let totp = TotpSecret::new([7; 20]);
+//! let alice = Credentials {
+//!     user_id: UserId::new(now, [1; 10]),
+//!     active: true,
+//!     password: Some(PasswordHash::of(&password, [2; 16])?),
+//!     totp: Some(totp.clone()),
+//!     last_used_step: None,
+//!     failures: Failures::default(),
+//! };
+//!
+//! let code = totp.code_at(now);
+//! let verified = verify(Some(&alice), "correct horse battery", &code, now)?;
+//!
+//! // The same code again is worth nothing once its step is recorded.
+//! let alice = Credentials { last_used_step: Some(verified.used_step), ..alice };
+//! assert_eq!(verify(Some(&alice), "correct horse battery", &code, now).unwrap_err(), Refusal::CodeReused);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod authorization;
+mod code;
+mod failures;
+mod login;
+mod password;
+mod set_up_code;
+mod totp;
+
+pub use authorization::{
+    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CLIENT_ID, RedirectUri,
+    RedirectUriError,
+};
+pub use code::{AuthorizationCode, CODE_LIFETIME, CodeRecord, RedeemError, Redemption, issue_code, redeem};
+pub use failures::Failures;
+pub use login::{Credentials, Refusal, Verified, VerifiedLogin, verify};
+pub use password::{HashPasswordError, NewPassword, PasswordHash, PasswordHashError, PasswordRule};
+pub use set_up_code::{ParseSetUpCodeError, SET_UP_LIFETIME, SetUpCode};
+pub use totp::{TotpSecret, TotpSecretError};

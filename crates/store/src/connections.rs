@@ -1,0 +1,237 @@
+//! Connections: the facts that decide about one, and the row that says it was made. The row is also the record that
+//! makes its request idempotent.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use sqlx::sqlite::SqliteRow;
+use usher_policy::{AccessFacts, Assignment, PortForwarding, ProjectFacts, Purpose, ServerFacts};
+use usher_types::{
+    ConnectionId, DeviceId, GroupId, LoginName, Principal, ProjectId, ServerId, SessionId, Sha256,
+    Thumbprint, UnixTime, UserId,
+};
+
+use crate::{
+    Conn, StoreError, WriteTx,
+    row::{Columns, statements, to_json},
+    servers::Server,
+};
+
+/// How long the answer to a request is kept for a repetition of it.
+pub const ANSWER_KEPT: Duration = Duration::from_secs(10 * 60);
+
+statements! {
+    PROJECT = "SELECT id, slug, certificate_lifetime_seconds, clock_skew_seconds, port_forwarding
+        FROM projects WHERE id = $1";
+    LOGIN = "SELECT login FROM project_users WHERE project_id = $1 AND user_id = $2";
+    MEMBERSHIPS = "SELECT group_id FROM group_members WHERE user_id = $1";
+    ASSIGNMENTS = "SELECT g.group_id, d.name, g.server_access, g.server_admin
+        FROM project_groups g JOIN groups d ON d.id = g.group_id
+        WHERE g.project_id = $1 AND g.removed_at IS NULL ORDER BY d.name";
+    ANSWERED = "SELECT body_hash, answer, created_at FROM connections WHERE jkt = $1 AND jti = $2";
+    INSERT = "INSERT INTO connections (id, project_id, server_id, user_id, device_id, session_id, login, purpose,
+            client_address, certificates, created_at, expires_at, jkt, jti, method, path, body_hash, answer)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'POST', '/v1/connections', $15, $16)
+        ON CONFLICT DO NOTHING";
+    FORGET_ANSWERS = "UPDATE connections SET answer = NULL WHERE answer IS NOT NULL AND created_at < $1";
+}
+
+/// A connection that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewConnection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// The target's project.
+    pub project_id: ProjectId,
+    /// The target.
+    pub server_id: ServerId,
+    /// Who.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// In which session.
+    pub session_id: SessionId,
+    /// The account.
+    pub login: LoginName,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The TCP peer.
+    pub client_address: IpAddr,
+    /// Every certificate that was signed for it.
+    pub certificates: Vec<CertificateRow>,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// When its certificates end.
+    pub expires_at: UnixTime,
+    /// The request that asked for it.
+    pub request: RequestName,
+    /// The answer's body, kept for [`ANSWER_KEPT`]. Certificates are of no use without their keys, which never leave
+    /// the client.
+    pub answer: String,
+}
+
+/// A certificate as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRow {
+    /// Its principal: names the server and the account.
+    pub principal: Principal,
+    /// Its serial.
+    pub serial: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+}
+
+/// What makes a repeated request recognisable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestName {
+    /// Thumbprint of the key that proved it.
+    pub jkt: Thumbprint,
+    /// The proof's `jti`.
+    pub jti: String,
+    /// SHA-256 of what was asked for.
+    pub content: Sha256,
+}
+
+/// What a request got that was answered before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repeated {
+    /// The same request: this was the answer.
+    Answer(String),
+    /// The same request, but too long ago.
+    Forgotten,
+    /// Another request had the same name.
+    OtherContent,
+}
+
+#[derive(serde::Serialize)]
+struct CertificateJson {
+    server: ServerId,
+    principal: String,
+    serial: String,
+    sha256: Sha256,
+}
+
+/// Everything that decides about one user's access to one server. Give it a [`Reader`](crate::Reader) or the
+/// transaction that is to insert: all parts must be of one snapshot. `None` when the server's project is gone.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn facts(
+    conn: &mut Conn,
+    user: UserId,
+    server: &Server,
+) -> Result<Option<AccessFacts>, StoreError> {
+    let project = server.project_id.to_string();
+    let Some(row) = sqlx::query(PROJECT).bind(&project).fetch_optional(&mut *conn).await? else {
+        return Ok(None);
+    };
+    let user_text = user.to_string();
+    let login = sqlx::query(LOGIN).bind(&project).bind(&user_text).fetch_optional(&mut *conn).await?;
+    let groups = sqlx::query(MEMBERSHIPS).bind(&user_text).fetch_all(&mut *conn).await?;
+    let groups: BTreeSet<GroupId> =
+        groups.iter().map(|row| row.parse("group_id")).collect::<Result<_, _>>()?;
+    let assignments = sqlx::query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
+    Ok(Some(AccessFacts {
+        user_id: user,
+        login: login.map(|row| row.parse("login")).transpose()?,
+        groups,
+        server: ServerFacts { id: server.id, name: server.name.clone(), project_id: server.project_id },
+        project: read_project(&row)?,
+        assignments: assignments.iter().map(read_assignment).collect::<Result<_, _>>()?,
+    }))
+}
+
+fn read_project(row: &SqliteRow) -> Result<ProjectFacts, StoreError> {
+    Ok(ProjectFacts {
+        id: row.parse("id")?,
+        slug: row.parse("slug")?,
+        certificate_lifetime: Duration::from_secs(row.number("certificate_lifetime_seconds")?),
+        clock_skew: Duration::from_secs(row.number("clock_skew_seconds")?),
+        port_forwarding: match row.parse("port_forwarding")? {
+            crate::PortForwarding::All => PortForwarding::All,
+            crate::PortForwarding::Local => PortForwarding::Local,
+            crate::PortForwarding::Off => PortForwarding::Off,
+        },
+        max_authentication_age: None,
+    })
+}
+
+fn read_assignment(row: &SqliteRow) -> Result<Assignment, StoreError> {
+    Ok(Assignment {
+        group_id: row.parse("group_id")?,
+        group_name: row.parse("name")?,
+        server_access: row.flag("server_access")?,
+        server_admin: row.flag("server_admin")?,
+    })
+}
+
+/// Whether a connection was made for this request before.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn repeated(
+    conn: &mut Conn,
+    request: &RequestName,
+    now: UnixTime,
+) -> Result<Option<Repeated>, StoreError> {
+    let query = sqlx::query(ANSWERED).bind(request.jkt.to_string()).bind(&request.jti);
+    let Some(row) = query.fetch_optional(conn).await? else { return Ok(None) };
+    let content: Sha256 = row.parse("body_hash")?;
+    if content != request.content {
+        return Ok(Some(Repeated::OtherContent));
+    }
+    let kept = now.since(row.time("created_at")?) < ANSWER_KEPT;
+    Ok(Some(match row.text_opt("answer")? {
+        Some(answer) if kept => Repeated::Answer(answer),
+        Some(_) | None => Repeated::Forgotten,
+    }))
+}
+
+/// Writes down a connection; false when one was made for the same request in the meantime. The audit row goes into the
+/// same transaction.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool, StoreError> {
+    let certificates: Vec<_> = connection
+        .certificates
+        .iter()
+        .map(|certificate| CertificateJson {
+            server: certificate.principal.server(),
+            principal: certificate.principal.to_string(),
+            serial: certificate.serial.to_string(),
+            sha256: certificate.sha256,
+        })
+        .collect();
+    let done = sqlx::query(INSERT)
+        .bind(connection.id.to_string())
+        .bind(connection.project_id.to_string())
+        .bind(connection.server_id.to_string())
+        .bind(connection.user_id.to_string())
+        .bind(connection.device_id.to_string())
+        .bind(connection.session_id.to_string())
+        .bind(connection.login.as_str())
+        .bind(match connection.purpose {
+            Purpose::Command => "command",
+            Purpose::Interactive => "interactive",
+        })
+        .bind(connection.client_address.to_string())
+        .bind(to_json(&certificates, "certificates")?)
+        .bind(connection.created_at.as_millis())
+        .bind(connection.expires_at.as_millis())
+        .bind(connection.request.jkt.to_string())
+        .bind(&connection.request.jti)
+        .bind(connection.request.content.to_string())
+        .bind(&connection.answer)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets answers that are too old to be given again; the rows stay. Call it every few minutes.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn forget_answers(tx: &mut WriteTx, now: UnixTime) -> Result<u64, StoreError> {
+    let before = now.saturating_sub(ANSWER_KEPT).as_millis();
+    Ok(sqlx::query(FORGET_ANSWERS).bind(before).execute(&mut **tx).await?.rows_affected())
+}

@@ -1,0 +1,191 @@
+//! The issuing queue: many decisions, one transaction, one fsync.
+//!
+//! Whoever wants a certificate released decides and signs first, then hands the item in. One task collects what waits,
+//! begins the one write transaction (which stops every change of access), compares the epoch each item was decided at,
+//! lets those that are behind decide again from the rows as they are now, records the rest and commits. Only then is
+//! anybody answered: no row, no certificate, and no row that is older than a disable.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, PoisonError},
+};
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Epoch, Store, StoreError, WriteTx};
+
+/// Most items of one transaction: keeps the writer's turn short when admins wait.
+const BATCH: usize = 64;
+
+/// Items that may wait before callers do.
+const QUEUE: usize = 1024;
+
+/// What a decision that was made again comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not allowed any more, or not with the same capabilities: nothing is recorded by [`Issuance::record`].
+    Falls,
+    /// The same as before.
+    Stands,
+}
+
+/// What [`Issuance::record`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// The rows were inserted.
+    Inserted,
+    /// The same request was recorded before: its answer counts, this one is thrown away.
+    Repeated,
+}
+
+/// How an item ended, durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The decision did not stand.
+    Fell,
+    /// Recorded: release it.
+    Recorded,
+    /// The same request was recorded before.
+    Repeated,
+}
+
+/// Something signed that waits for its row.
+///
+/// Implement the two steps with `async fn`. They run inside the transaction, in order, one item at a time; what they
+/// write is committed with the batch. They must not wait for anything but the database.
+pub trait Issuance: Send + 'static {
+    /// The epoch of the snapshot that was decided on.
+    fn decided_at(&self) -> Epoch;
+
+    /// Decides once more, from the rows as `tx` sees them. Called only when the epoch moved. May write why not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; then the whole batch fails.
+    fn decide_again(&mut self, tx: &mut WriteTx) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+
+    /// Inserts the connection and its audit row.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; then the whole batch fails.
+    fn record(&mut self, tx: &mut WriteTx) -> impl Future<Output = Result<Recording, StoreError>> + Send;
+}
+
+/// Why nothing was recorded.
+#[derive(Clone, Debug, Error)]
+pub enum IssueError {
+    /// The batch failed, all of it.
+    #[error("the connection was not recorded")]
+    Batch(#[source] Arc<StoreError>),
+    /// The process is going down.
+    #[error("the issuing queue has ended")]
+    QueueEnded,
+}
+
+/// An item of any type on its way through the queue.
+pub(crate) trait Work: Send {
+    fn run<'a>(
+        &'a mut self,
+        tx: &'a mut WriteTx,
+        epoch: Epoch,
+    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+
+    fn finish(self: Box<Self>, result: Result<(), Arc<StoreError>>);
+}
+
+struct Slot<I> {
+    item: I,
+    outcome: Outcome,
+    answer: oneshot::Sender<Result<(I, Outcome), IssueError>>,
+}
+
+impl<I: Issuance> Work for Slot<I> {
+    fn run<'a>(
+        &'a mut self,
+        tx: &'a mut WriteTx,
+        epoch: Epoch,
+    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
+        Box::pin(async move {
+            let verdict = if self.item.decided_at() == epoch {
+                Verdict::Stands
+            } else {
+                self.item.decide_again(tx).await?
+            };
+            self.outcome = match verdict {
+                Verdict::Falls => Outcome::Fell,
+                Verdict::Stands => match self.item.record(tx).await? {
+                    Recording::Inserted => Outcome::Recorded,
+                    Recording::Repeated => Outcome::Repeated,
+                },
+            };
+            Ok(())
+        })
+    }
+
+    fn finish(self: Box<Self>, result: Result<(), Arc<StoreError>>) {
+        let Self { item, outcome, answer } = *self;
+        // Nobody waits any more when the client went away; the row stays, its request may be repeated.
+        let _gone = answer.send(result.map(|()| (item, outcome)).map_err(IssueError::Batch));
+    }
+}
+
+impl Store {
+    /// Records `item` with whatever else waits, and answers once that is on disk.
+    ///
+    /// # Errors
+    /// [`IssueError`]; nothing may be released then.
+    pub async fn issue<I: Issuance>(&self, item: I) -> Result<(I, Outcome), IssueError> {
+        let (answer, answered) = oneshot::channel();
+        let work: Box<dyn Work> = Box::new(Slot { item, outcome: Outcome::Fell, answer });
+        self.queue().send(work).await.map_err(|_error| IssueError::QueueEnded)?;
+        answered.await.map_err(|_error| IssueError::QueueEnded)?
+    }
+
+    /// The queue; its task starts with the first item, and again should it ever have died.
+    fn queue(&self) -> mpsc::Sender<Box<dyn Work>> {
+        let mut queue = self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*queue {
+            Some(sender) if !sender.is_closed() => sender.clone(),
+            _ => {
+                let (sender, receiver) = mpsc::channel(QUEUE);
+                tokio::spawn(serve(self.weak(), receiver));
+                *queue = Some(sender.clone());
+                sender
+            }
+        }
+    }
+}
+
+/// Ends when the last handle of the store is gone.
+async fn serve(store: crate::store::WeakStore, mut receiver: mpsc::Receiver<Box<dyn Work>>) {
+    let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(BATCH);
+    while let Some(first) = receiver.recv().await {
+        batch.push(first);
+        // Let whoever is about to hand in do so: a group of one costs an fsync as well.
+        tokio::task::yield_now().await;
+        let Some(store) = store.upgrade() else { return };
+        let result = commit(&store, &mut receiver, &mut batch).await.map_err(Arc::new);
+        for work in batch.drain(..) {
+            work.finish(result.clone());
+        }
+    }
+}
+
+async fn commit(
+    store: &Store,
+    receiver: &mut mpsc::Receiver<Box<dyn Work>>,
+    batch: &mut Vec<Box<dyn Work>>,
+) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    // Drained after the wait for the writer's turn: all that came in the meantime.
+    while batch.len() < BATCH {
+        let Ok(work) = receiver.try_recv() else { break };
+        batch.push(work);
+    }
+    let epoch = tx.epoch().await?;
+    for work in batch.iter_mut() {
+        work.run(&mut tx, epoch).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,102 @@
+//! The database adapter: tables, migrations, transactions, and every SQL text of the broker.
+//!
+//! One write transaction at a time ([`Store::begin`]), read snapshots beside it ([`Store::read`]). Functions come in
+//! modules by table; those that read take a [`Conn`] (what both dereference to), those that write take the [`WriteTx`].
+//!
+//! - Whatever can turn an allow into a deny, change its capabilities or change accounts moves the epoch in its own
+//!   transaction; the functions of this crate do that themselves.
+//! - What is written down in the audit log commits with what it is about, or not at all ([`WriteTx::audit`]).
+//! - What is issued is recorded by [`Store::issue`], which decides again whatever was decided at an older epoch.
+//!
+//! The SQL is what SQLite and PostgreSQL have in common; the tables differ in spelling (`migrations/`).
+//!
+//! ```
+//! use usher_store::{Store, groups};
+//! use usher_types::{GroupId, UnixTime};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let directory = tempfile::tempdir()?;
+//! let store = Store::open(&directory.path().join("usher.db")).await?;
+//! let now = UnixTime::from_secs(1_790_000_000);
+//! let group = groups::Group { id: GroupId::new(now, [1; 10]), name: "sre".parse()?, created_at: now };
+//!
+//! let mut tx = store.begin().await?;
+//! groups::create(&mut tx, &group).await?;
+//! drop(tx); // not committed: nothing happened
+//! assert_eq!(groups::find(&mut *store.read().await?, "sre").await?, None);
+//!
+//! let mut tx = store.begin().await?;
+//! groups::create(&mut tx, &group).await?;
+//! tx.commit().await?;
+//! assert_eq!(groups::find(&mut *store.read().await?, "sre").await?, Some(group));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod audit;
+mod chain;
+pub mod connections;
+pub mod desired;
+pub mod devices;
+mod error;
+pub mod groups;
+pub mod housekeeping;
+mod issue;
+pub mod keys;
+pub mod project_groups;
+pub mod project_users;
+pub mod projects;
+pub mod requests;
+mod row;
+pub mod servers;
+pub mod sessions;
+pub mod sign_in;
+mod store;
+pub mod team;
+pub mod tokens;
+mod tx;
+pub mod users;
+mod values;
+
+pub use error::{OpenError, StoreError};
+pub use issue::{Issuance, IssueError, Outcome, Recording, Verdict};
+pub use store::{Conn, Reader, Store};
+pub use tx::{Epoch, WriteTx};
+pub use values::{
+    AdminSudo, CertificateType, KeyAlgorithm, KeyPurpose, KeyState, ParseWordError, PortForwarding,
+    ServerRole,
+};
+
+/// Every SQL statement with its module and name: for the test that prepares them all, and for the day the same list
+/// runs on PostgreSQL.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
+    let modules = [
+        ("audit", audit::STATEMENTS),
+        ("chain", chain::STATEMENTS),
+        ("connections", connections::STATEMENTS),
+        ("desired", desired::STATEMENTS),
+        ("devices", devices::STATEMENTS),
+        ("groups", groups::STATEMENTS),
+        ("housekeeping", housekeeping::STATEMENTS),
+        ("keys", keys::STATEMENTS),
+        ("project_groups", project_groups::STATEMENTS),
+        ("project_users", project_users::STATEMENTS),
+        ("projects", projects::STATEMENTS),
+        ("requests", requests::STATEMENTS),
+        ("servers", servers::STATEMENTS),
+        ("sessions", sessions::STATEMENTS),
+        ("sign_in", sign_in::STATEMENTS),
+        ("store", store::STATEMENTS),
+        ("team", team::STATEMENTS),
+        ("tokens", tokens::STATEMENTS),
+        ("tx", tx::STATEMENTS),
+        ("users", users::STATEMENTS),
+    ];
+    let named = |(module, list): (&'static str, &'static [(&'static str, &'static str)])| {
+        list.iter().map(move |(name, sql)| (module, *name, *sql))
+    };
+    modules.into_iter().flat_map(named).collect()
+}

@@ -1,0 +1,339 @@
+//! What signing in reads and writes: passwords, second factors, failures, set-up codes, authorization codes.
+//!
+//! Hashes and sealed secrets only; what they mean is `usher-sign-in`'s business.
+
+use sqlx::sqlite::SqliteRow;
+use usher_identity::{AuthenticationMethod, UserStatus};
+use usher_types::{Sha256, Thumbprint, UnixTime, UserId, UserName};
+
+use crate::{
+    Conn, StoreError, WriteTx,
+    row::{Columns, statements, to_json},
+    sessions,
+};
+
+statements! {
+    CREDENTIALS = "SELECT u.id, u.status, p.hash, t.sealed, t.last_used_step, f.failed_attempts, f.locked_until
+        FROM users u
+        LEFT JOIN passwords p ON p.user_id = u.id
+        LEFT JOIN totp_secrets t ON t.user_id = u.id
+        LEFT JOIN sign_in_failures f ON f.user_id = u.id
+        WHERE u.user_name = $1";
+    RECORD_FAILURES = "INSERT INTO sign_in_failures (user_id, failed_attempts, locked_until) VALUES ($1, $2, $3)
+        ON CONFLICT (user_id) DO UPDATE SET failed_attempts = excluded.failed_attempts,
+            locked_until = excluded.locked_until";
+    FORGET_FAILURES = "DELETE FROM sign_in_failures WHERE user_id = $1";
+    USE_STEP = "UPDATE totp_secrets SET last_used_step = $2 WHERE user_id = $1 AND last_used_step < $2";
+    SET_PASSWORD = "INSERT INTO passwords (user_id, hash, changed_at) VALUES ($1, $2, $3)
+        ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
+    SET_TOTP = "INSERT INTO totp_secrets (user_id, sealed, last_used_step, created_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (user_id) DO UPDATE SET sealed = excluded.sealed, last_used_step = excluded.last_used_step,
+            created_at = excluded.created_at";
+    SET_UP_CODE = "SELECT c.user_id, c.expires_at, u.user_name, u.status
+        FROM set_up_codes c JOIN users u ON u.id = c.user_id WHERE c.code_hash = $1";
+    USE_SET_UP_CODE = "DELETE FROM set_up_codes WHERE code_hash = $1 AND expires_at > $2";
+    NEW_SET_UP_CODE = "INSERT INTO set_up_codes (user_id, code_hash, created_at, expires_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (user_id) DO UPDATE SET code_hash = excluded.code_hash, created_at = excluded.created_at,
+            expires_at = excluded.expires_at";
+    FORGET_SET_UP_CODE = "DELETE FROM set_up_codes WHERE user_id = $1";
+    FORGET_PASSWORD = "DELETE FROM passwords WHERE user_id = $1";
+    FORGET_TOTP = "DELETE FROM totp_secrets WHERE user_id = $1";
+    INSERT_CODE = "INSERT INTO authorization_codes (code_hash, request_hash, user_id, redirect_uri, code_challenge,
+            dpop_jkt, auth_time, amr, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+    CODE = "SELECT code_hash, user_id, redirect_uri, code_challenge, dpop_jkt, auth_time, amr, expires_at, used_at
+        FROM authorization_codes WHERE code_hash = $1";
+    USE_CODE = "UPDATE authorization_codes SET used_at = $2 WHERE code_hash = $1 AND used_at IS NULL";
+    FORGET_CODES = "DELETE FROM authorization_codes WHERE user_id = $1 AND used_at IS NULL";
+}
+
+/// What is stored of a user that bears on signing in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCredentials {
+    /// Who.
+    pub user_id: UserId,
+    /// Whether it may do anything.
+    pub status: UserStatus,
+    /// Argon2id in PHC form.
+    pub password_hash: Option<String>,
+    /// The TOTP secret under the seal key.
+    pub sealed_totp: Option<Vec<u8>>,
+    /// The latest step whose code was used.
+    pub last_used_step: Option<i64>,
+    /// Failures since the last good sign-in.
+    pub failed_attempts: u32,
+    /// Until when sign-in is locked.
+    pub locked_until: Option<UnixTime>,
+}
+
+/// The credentials of the user with this name.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn credentials(
+    conn: &mut Conn,
+    user_name: &UserName,
+) -> Result<Option<StoredCredentials>, StoreError> {
+    let row = sqlx::query(CREDENTIALS).bind(user_name.as_str()).fetch_optional(conn).await?;
+    row.as_ref()
+        .map(|row| {
+            Ok(StoredCredentials {
+                user_id: row.parse("id")?,
+                status: row.word("status")?,
+                password_hash: row.text_opt("hash")?,
+                sealed_totp: row.bytes_opt("sealed")?,
+                last_used_step: row.int_opt("last_used_step")?,
+                failed_attempts: row
+                    .int_opt("failed_attempts")?
+                    .unwrap_or_default()
+                    .try_into()
+                    .map_err(|_error| StoreError::Corrupt { column: "failed_attempts" })?,
+                locked_until: row.time_opt("locked_until")?,
+            })
+        })
+        .transpose()
+}
+
+/// Records how often a user's sign-in failed.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn record_failures(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    failed_attempts: u32,
+    locked_until: Option<UnixTime>,
+) -> Result<(), StoreError> {
+    sqlx::query(RECORD_FAILURES)
+        .bind(user_id.to_string())
+        .bind(i64::from(failed_attempts))
+        .bind(locked_until.map(UnixTime::as_millis))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Forgets failures after a good sign-in.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn forget_failures(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
+    sqlx::query(FORGET_FAILURES).bind(user_id.to_string()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Uses up a TOTP step; false when it, or a later one, was used before (RFC 6238 section 5.2).
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn use_totp_step(tx: &mut WriteTx, user_id: UserId, step: i64) -> Result<bool, StoreError> {
+    let done = sqlx::query(USE_STEP).bind(user_id.to_string()).bind(step).execute(&mut **tx).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Sets a user's password.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn set_password(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    hash: &str,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    sqlx::query(SET_PASSWORD)
+        .bind(user_id.to_string())
+        .bind(hash)
+        .bind(now.as_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Sets a user's second factor; `used_step` is the step of the code that proved it.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn set_totp(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    sealed: &[u8],
+    used_step: i64,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    sqlx::query(SET_TOTP)
+        .bind(user_id.to_string())
+        .bind(sealed)
+        .bind(used_step)
+        .bind(now.as_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Whose set-up code it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetUpOwner {
+    /// Who.
+    pub user_id: UserId,
+    /// Its name.
+    pub user_name: UserName,
+    /// Whether it may do anything.
+    pub status: UserStatus,
+    /// When the code stops working.
+    pub expires_at: UnixTime,
+}
+
+/// The owner of a set-up code.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn set_up_owner(conn: &mut Conn, code_hash: Sha256) -> Result<Option<SetUpOwner>, StoreError> {
+    let row = sqlx::query(SET_UP_CODE).bind(code_hash.to_string()).fetch_optional(conn).await?;
+    row.as_ref()
+        .map(|row| {
+            Ok(SetUpOwner {
+                user_id: row.parse("user_id")?,
+                user_name: row.parse("user_name")?,
+                status: row.word("status")?,
+                expires_at: row.time("expires_at")?,
+            })
+        })
+        .transpose()
+}
+
+/// Uses up a set-up code; false when it was used, replaced or has expired.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn use_set_up_code(tx: &mut WriteTx, code_hash: Sha256, now: UnixTime) -> Result<bool, StoreError> {
+    let done = sqlx::query(USE_SET_UP_CODE)
+        .bind(code_hash.to_string())
+        .bind(now.as_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Starts a user's credentials over: the old ones and all sessions end now, `code_hash`'s code makes new ones. A reset
+/// that left the old password working would surprise whoever asked for it.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn new_set_up_code(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    code_hash: Sha256,
+    now: UnixTime,
+    expires_at: UnixTime,
+) -> Result<(), StoreError> {
+    let id = user_id.to_string();
+    for sql in [FORGET_PASSWORD, FORGET_TOTP, FORGET_FAILURES, FORGET_CODES] {
+        sqlx::query(sql).bind(&id).execute(&mut **tx).await?;
+    }
+    sqlx::query(NEW_SET_UP_CODE)
+        .bind(&id)
+        .bind(code_hash.to_string())
+        .bind(now.as_millis())
+        .bind(expires_at.as_millis())
+        .execute(&mut **tx)
+        .await?;
+    sessions::end_of_user(tx, user_id, now).await?;
+    Ok(())
+}
+
+/// Takes back what a user could still become signed in by: a set-up code, and authorization codes on their way.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn forget_pending(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
+    for sql in [FORGET_SET_UP_CODE, FORGET_CODES] {
+        sqlx::query(sql).bind(user_id.to_string()).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// An authorization code and what it is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCode {
+    /// Hash of the code.
+    pub code_hash: Sha256,
+    /// Who signed in.
+    pub user_id: UserId,
+    /// When.
+    pub auth_time: UnixTime,
+    /// How.
+    pub amr: Vec<AuthenticationMethod>,
+    /// Where the code went.
+    pub redirect_uri: String,
+    /// PKCE.
+    pub code_challenge: Sha256,
+    /// The device key that may redeem it.
+    pub dpop_jkt: Thumbprint,
+    /// When it stops working.
+    pub expires_at: UnixTime,
+    /// When it was redeemed.
+    pub used_at: Option<UnixTime>,
+}
+
+impl StoredCode {
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        let words: Vec<String> = row.json("amr")?;
+        let amr = words.iter().map(|word| word.parse()).collect::<Result<_, _>>();
+        Ok(Self {
+            code_hash: row.parse("code_hash")?,
+            user_id: row.parse("user_id")?,
+            auth_time: row.time("auth_time")?,
+            amr: amr.map_err(|_error| StoreError::Corrupt { column: "amr" })?,
+            redirect_uri: row.text("redirect_uri")?,
+            code_challenge: row.parse("code_challenge")?,
+            dpop_jkt: row.parse("dpop_jkt")?,
+            expires_at: row.time("expires_at")?,
+            used_at: row.time_opt("used_at")?,
+        })
+    }
+}
+
+/// Records the code that answers an authorization request; false when the request was answered before.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn insert_code(
+    tx: &mut WriteTx,
+    request_hash: Sha256,
+    code: &StoredCode,
+) -> Result<bool, StoreError> {
+    let amr: Vec<&str> = code.amr.iter().map(|method| method.as_str()).collect();
+    let done = sqlx::query(INSERT_CODE)
+        .bind(code.code_hash.to_string())
+        .bind(request_hash.to_string())
+        .bind(code.user_id.to_string())
+        .bind(&code.redirect_uri)
+        .bind(code.code_challenge.to_string())
+        .bind(code.dpop_jkt.to_string())
+        .bind(code.auth_time.as_millis())
+        .bind(to_json(&amr, "amr")?)
+        .bind(code.expires_at.as_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The code with this hash, used or not.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn code(conn: &mut Conn, code_hash: Sha256) -> Result<Option<StoredCode>, StoreError> {
+    let row = sqlx::query(CODE).bind(code_hash.to_string()).fetch_optional(conn).await?;
+    row.as_ref().map(StoredCode::read).transpose()
+}
+
+/// Uses up a code; false when it was used before.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn use_code(tx: &mut WriteTx, code_hash: Sha256, now: UnixTime) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query(USE_CODE).bind(code_hash.to_string()).bind(now.as_millis()).execute(&mut **tx).await?;
+    Ok(done.rows_affected() == 1)
+}

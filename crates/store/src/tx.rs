@@ -1,0 +1,146 @@
+//! The write transaction: serialised, numbered by the epoch, and the only way to append to the audit chain.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+use sqlx::{Row as _, Sqlite, Transaction};
+use tokio::sync::{OwnedMutexGuard, watch};
+use usher_audit::{Head, Record};
+
+use crate::{
+    Conn, StoreError,
+    chain::{self, Chain},
+    row::statements,
+    store,
+};
+
+statements! {
+    BUMP_EPOCH = "UPDATE epoch SET value = value + 1 RETURNING value";
+}
+
+/// How often anything changed that a decision depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(i64);
+
+impl Epoch {
+    pub(crate) fn new(value: i64) -> Self {
+        Self(value)
+    }
+
+    /// The number in the database.
+    #[must_use]
+    pub fn value(self) -> i64 {
+        self.0
+    }
+}
+
+/// The write transaction. Everything done through it happens at [`commit`](Self::commit) or not at all.
+///
+/// Dereferences to the connection, so that functions that read see what the transaction wrote.
+#[must_use = "a transaction that is dropped leaves nothing"]
+pub struct WriteTx {
+    // Declared before the chain: the transaction is given back before the next writer may ask for it.
+    tx: Transaction<'static, Sqlite>,
+    chain: OwnedMutexGuard<Chain>,
+    head: Option<Head>,
+    changes: watch::Sender<Epoch>,
+    bumped: Option<Epoch>,
+    wake: bool,
+}
+
+impl WriteTx {
+    pub(crate) fn new(
+        tx: Transaction<'static, Sqlite>,
+        chain: OwnedMutexGuard<Chain>,
+        changes: watch::Sender<Epoch>,
+    ) -> Self {
+        Self { tx, chain, head: None, changes, bumped: None, wake: false }
+    }
+
+    /// The epoch as this transaction sees it; it cannot move under it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn epoch(&mut self) -> Result<Epoch, StoreError> {
+        match self.bumped {
+            Some(epoch) => Ok(epoch),
+            None => store::epoch(self).await,
+        }
+    }
+
+    /// Moves the epoch, once per transaction however often it is called. The functions of this crate that can turn an
+    /// allow into a deny, change its capabilities or change accounts call it themselves.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn bump_epoch(&mut self) -> Result<Epoch, StoreError> {
+        if let Some(epoch) = self.bumped {
+            return Ok(epoch);
+        }
+        let row = sqlx::query(BUMP_EPOCH).fetch_one(&mut **self).await?;
+        let epoch = Epoch::new(row.try_get("value")?);
+        self.bumped = Some(epoch);
+        Ok(epoch)
+    }
+
+    /// Wakes subscribers after the commit although the epoch stays: for facts that no decision depends on.
+    pub fn wake(&mut self) {
+        self.wake = true;
+    }
+
+    /// Appends a record to this process's audit chain, in this transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails or the record cannot be encoded.
+    pub async fn audit(&mut self, record: &Record) -> Result<(), StoreError> {
+        let head = match self.head {
+            Some(head) => head,
+            None => self.chain.head(&mut self.tx, record.at).await?,
+        };
+        self.head = Some(chain::append(&mut self.tx, head, record).await?);
+        Ok(())
+    }
+
+    /// Makes everything durable (fsync) and wakes subscribers. Once it was polled it runs to its end, also when the
+    /// caller goes away: whoever waits for the change must hear of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; then nothing happened, or (a failing disk) nobody knows.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        tokio::spawn(self.finish()).await.map_err(|_error| StoreError::Interrupted)?
+    }
+
+    async fn finish(self) -> Result<(), StoreError> {
+        let Self { tx, mut chain, head, changes, bumped, wake } = self;
+        // Unknown until the commit is known to have happened: after a failure the chain is read again from the table.
+        let before = chain.forget();
+        tx.commit().await?;
+        chain.remember(head.or(before));
+        if bumped.is_some() || wake {
+            changes.send_modify(|known| *known = bumped.unwrap_or(*known).max(*known));
+        }
+        Ok(())
+    }
+}
+
+impl Deref for WriteTx {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.tx
+    }
+}
+
+impl DerefMut for WriteTx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.tx
+    }
+}
+
+impl fmt::Debug for WriteTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteTx").field("bumped", &self.bumped).finish_non_exhaustive()
+    }
+}

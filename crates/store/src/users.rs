@@ -1,0 +1,232 @@
+//! Users. Disabling and deleting end sessions and move the epoch in the same transaction.
+
+use sqlx::sqlite::SqliteRow;
+use thiserror::Error;
+use usher_identity::{UserRecord, UserStatus};
+use usher_types::{DisplayName, LoginName, UnixTime, UserId, UserName};
+
+use crate::{
+    Conn, StoreError, WriteTx,
+    row::{Columns, statements},
+    sessions, sign_in,
+    values::word,
+};
+
+statements! {
+    BY_ID = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, created_at
+        FROM users WHERE id = $1";
+    BY_NAME = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, created_at
+        FROM users WHERE user_name = $1";
+    LIST = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, created_at
+        FROM users ORDER BY user_name";
+    CREATE = "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_admin, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    LOGIN_USED = "SELECT 1 FROM project_users WHERE login = $1 LIMIT 1";
+    UPDATE = "UPDATE users SET display_name = $2, status = $3, team_admin = $4 WHERE id = $1";
+    OTHER_ADMINS = "SELECT COUNT(*) AS others FROM users WHERE team_admin = 1 AND status = 'active' AND id <> $1";
+    DELETE = "DELETE FROM users WHERE id = $1";
+}
+
+pub(crate) fn read(row: &SqliteRow) -> Result<UserRecord, StoreError> {
+    Ok(UserRecord {
+        id: row.parse("id")?,
+        user_name: row.parse("user_name")?,
+        display_name: row.parse("display_name")?,
+        unix_user_name: row.parse("unix_user_name")?,
+        status: row.word("status")?,
+        team_admin: row.flag("team_admin")?,
+        created_at: row.time("created_at")?,
+    })
+}
+
+fn active_admin(user: &UserRecord) -> bool {
+    user.team_admin && user.status == UserStatus::Active
+}
+
+/// What to change; `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// Enable or disable.
+    pub status: Option<UserStatus>,
+    /// New display name.
+    pub display_name: Option<DisplayName>,
+    /// Give or take team administration.
+    pub team_admin: Option<bool>,
+}
+
+/// Why a user cannot be created.
+#[derive(Debug, Error)]
+pub enum CreateUserError {
+    /// The name reads as an id and would be taken for one.
+    #[error("`{0}` looks like an id and cannot be a user name")]
+    LooksLikeId(UserName),
+    /// The database failed.
+    #[error("the user was not created")]
+    Store(#[source] StoreError),
+    /// Another user has the name or the Unix name.
+    #[error("a user with the name `{user_name}` or the Unix name `{unix_user_name}` exists")]
+    Taken {
+        /// The name that was asked for.
+        user_name: UserName,
+        /// The Unix name that was asked for.
+        unix_user_name: LoginName,
+    },
+    /// A user that is gone had this Unix name on servers; what it left behind must not become another's.
+    #[error("the Unix name `{0}` belonged to a deleted user and is not given out again")]
+    UnixNameUsed(LoginName),
+}
+
+/// Why a user cannot be changed or deleted.
+#[derive(Debug, Error)]
+pub enum ChangeUserError {
+    /// Nobody would be left to administer the team.
+    #[error("`{0}` is the last active team administrator: make another one first")]
+    LastAdmin(UserName),
+    /// The database failed.
+    #[error("the user was not changed")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for ChangeUserError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// One user by id.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn by_id(conn: &mut Conn, id: UserId) -> Result<Option<UserRecord>, StoreError> {
+    let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// One user by name.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn by_name(conn: &mut Conn, name: &UserName) -> Result<Option<UserRecord>, StoreError> {
+    let row = sqlx::query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// One user by id or, when the text is no id, by name.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<UserRecord>, StoreError> {
+    if let Ok(id) = name_or_id.parse() {
+        return by_id(conn, id).await;
+    }
+    match name_or_id.parse() {
+        Ok(name) => by_name(conn, &name).await,
+        Err(_) => Ok(None),
+    }
+}
+
+/// All users by name.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn list(conn: &mut Conn) -> Result<Vec<UserRecord>, StoreError> {
+    sqlx::query(LIST).fetch_all(conn).await?.iter().map(read).collect()
+}
+
+/// Creates a user.
+///
+/// # Errors
+/// [`CreateUserError`] when a name is taken or was.
+pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUserError> {
+    let failed = |error: sqlx::Error| CreateUserError::Store(error.into());
+    if user.user_name.as_str().parse::<UserId>().is_ok() {
+        return Err(CreateUserError::LooksLikeId(user.user_name.clone()));
+    }
+    let done = sqlx::query(CREATE)
+        .bind(user.id.to_string())
+        .bind(user.user_name.as_str())
+        .bind(user.display_name.as_str())
+        .bind(user.unix_user_name.as_str())
+        .bind(word(&user.status))
+        .bind(i64::from(user.team_admin))
+        .bind(user.created_at.as_millis())
+        .execute(&mut **tx)
+        .await
+        .map_err(failed)?;
+    if done.rows_affected() != 1 {
+        return Err(CreateUserError::Taken {
+            user_name: user.user_name.clone(),
+            unix_user_name: user.unix_user_name.clone(),
+        });
+    }
+    let used = sqlx::query(LOGIN_USED)
+        .bind(user.unix_user_name.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(failed)?;
+    if used.is_some() {
+        return Err(CreateUserError::UnixNameUsed(user.unix_user_name.clone()));
+    }
+    Ok(())
+}
+
+/// Changes a user. Disabling ends its sessions and takes back codes on their way; every change of status or role moves the
+/// epoch.
+///
+/// # Errors
+/// [`ChangeUserError::LastAdmin`] when nobody would be left.
+pub async fn update(
+    tx: &mut WriteTx,
+    user: &UserRecord,
+    change: &UserChange,
+    now: UnixTime,
+) -> Result<UserRecord, ChangeUserError> {
+    let changed = UserRecord {
+        status: change.status.unwrap_or(user.status),
+        display_name: change.display_name.clone().unwrap_or_else(|| user.display_name.clone()),
+        team_admin: change.team_admin.unwrap_or(user.team_admin),
+        ..user.clone()
+    };
+    if active_admin(user) && !active_admin(&changed) {
+        another_admin(tx, user).await?;
+    }
+    sqlx::query(UPDATE)
+        .bind(user.id.to_string())
+        .bind(changed.display_name.as_str())
+        .bind(word(&changed.status))
+        .bind(i64::from(changed.team_admin))
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::from)?;
+    if changed.status == UserStatus::Disabled {
+        sessions::end_of_user(tx, user.id, now).await?;
+        sign_in::forget_pending(tx, user.id).await?;
+    }
+    // The display name too: it is in every host's passwd.
+    if changed != *user {
+        tx.bump_epoch().await?;
+    }
+    Ok(changed)
+}
+
+/// Deletes a user for good, with credentials, devices, sessions and memberships. Its login, UID and GID stay spoken for.
+///
+/// # Errors
+/// [`ChangeUserError::LastAdmin`] when nobody would be left.
+pub async fn delete(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUserError> {
+    if active_admin(user) {
+        another_admin(tx, user).await?;
+    }
+    sqlx::query(DELETE).bind(user.id.to_string()).execute(&mut **tx).await.map_err(StoreError::from)?;
+    tx.bump_epoch().await?;
+    Ok(())
+}
+
+async fn another_admin(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUserError> {
+    let row = sqlx::query(OTHER_ADMINS)
+        .bind(user.id.to_string())
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(StoreError::from)?;
+    if row.int("others")? == 0 { Err(ChangeUserError::LastAdmin(user.user_name.clone())) } else { Ok(()) }
+}

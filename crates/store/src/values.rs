@@ -1,0 +1,119 @@
+//! Closed sets of words in TEXT columns. Spelled as in the API, which this crate does not know.
+
+use std::{fmt, str::FromStr};
+
+use usher_identity::{DeviceState, UserStatus};
+
+/// The words of a column whose type belongs to another crate.
+pub(crate) trait Word: Sized + 'static {
+    const WORDS: &'static [(Self, &'static str)];
+}
+
+impl Word for DeviceState {
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Approved, "approved"), (Self::Pending, "pending"), (Self::Revoked, "revoked")];
+}
+
+impl Word for UserStatus {
+    const WORDS: &'static [(Self, &'static str)] = &[(Self::Active, "active"), (Self::Disabled, "disabled")];
+}
+
+/// As in the database.
+pub(crate) fn word<T: Word + PartialEq>(value: &T) -> &'static str {
+    T::WORDS.iter().find(|(known, _)| known == value).map_or("", |(_, text)| text)
+}
+
+/// Text that is none of the words of a column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not one of the known words")]
+pub struct ParseWordError;
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// As in the database.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseWordError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text { $($text => Ok(Self::$variant),)* _ => Err(ParseWordError) }
+            }
+        }
+    )*};
+}
+
+words! {
+    /// How members of an admin group use sudo.
+    AdminSudo {
+        /// Without being asked.
+        Passwordless = "passwordless",
+    }
+    /// The CA's algorithm for SSH certificates.
+    CertificateType {
+        /// `ecdsa-sha2-nistp256`.
+        EcdsaP256 = "ecdsa-p256",
+        /// `ssh-ed25519`.
+        Ed25519 = "ed25519",
+    }
+    /// The algorithm of a stored key.
+    KeyAlgorithm {
+        /// Ed25519.
+        Ed25519 = "ed25519",
+        /// ECDSA on P-256.
+        P256 = "p256",
+    }
+    /// What a stored key is for.
+    KeyPurpose {
+        /// Signs audit checkpoints.
+        Audit = "audit",
+        /// Signs user certificates of a project.
+        SshUserCa = "ssh-user-ca",
+        /// Signs desired state.
+        State = "state",
+        /// Issues the broker's TLS leaves.
+        TlsRoot = "tls-root",
+        /// Signs client certificates of a project.
+        X509Ca = "x509-ca",
+    }
+    /// Whether a stored key still signs.
+    KeyState {
+        /// Signs.
+        Active = "active",
+        /// Is only trusted, or not even that.
+        Retired = "retired",
+    }
+    /// What certificates may forward on targets.
+    PortForwarding {
+        /// Everything that sshd allows.
+        All = "all",
+        /// Client to server only.
+        Local = "local",
+        /// Nothing.
+        Off = "off",
+    }
+    /// What a server is for.
+    ServerRole {
+        /// Forwards to others as well.
+        Bastion = "bastion",
+        /// Is logged in to.
+        Target = "target",
+    }
+}

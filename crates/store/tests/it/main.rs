@@ -1,0 +1,19 @@
+//! Behaviour of the store through its public API, on real files.
+#![cfg(test)]
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start processes of their own and read how they were started"
+)]
+
+mod accounts;
+mod audit;
+mod credentials;
+mod directory;
+mod durability;
+mod epoch;
+mod open;
+mod redemption;
+mod replay;
+mod statements;
+mod support;

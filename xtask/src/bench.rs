@@ -1,0 +1,64 @@
+//! Figures: the criterion benches, which compare within one run, and how long the client's short-lived commands take to
+//! start. Absolute times say little across machines, ratios do.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::{out::say, process::Cmd, workspace};
+
+/// How much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Measure, in release builds.
+    Measure,
+    /// Run every bench once without timing: it must not rot.
+    Smoke,
+}
+
+/// Runs them.
+///
+/// # Errors
+/// When one fails to build or run, or misses what the design promises.
+pub(crate) fn run(mode: Mode) -> Result<()> {
+    let arguments: &[&str] = match mode {
+        // criterion's own test mode: each function once.
+        Mode::Smoke => &["test", "--quiet", "--locked", "--package", "usher-benches", "--benches"],
+        Mode::Measure => &["bench", "--locked", "--package", "usher-benches"],
+    };
+    if workspace::cargo()?.args(arguments).status()? != 0 {
+        bail!("the benches failed");
+    }
+    if mode == Mode::Measure { start_up() } else { Ok(()) }
+}
+
+/// `usher resolve -q` runs before every ssh, `usher proxy` in it.
+fn start_up() -> Result<()> {
+    let build = ["build", "--quiet", "--release", "--locked", "--package", "usher"];
+    if workspace::cargo()?.args(build).status()? != 0 {
+        bail!("the client does not build");
+    }
+    let usher = workspace::target_dir()?.join("release/usher");
+    let home = workspace::target_dir()?.join("bench-home");
+    std::fs::create_dir_all(&home)?;
+    let mut late = Vec::new();
+    let commands: [(&str, &[&str], u64); 2] = [
+        ("usher resolve -q", &["resolve", "-q", "no-such-name"], 5),
+        ("usher proxy", &["proxy", "--help"], 10),
+    ];
+    for (name, args, bound_ms) in commands {
+        let mut times: Vec<Duration> = Vec::new();
+        for _ in 0..50 {
+            let watch = crate::clock::Stopwatch::start();
+            Cmd::new([&usher]).args(args).env("HOME", &home).env("XDG_RUNTIME_DIR", &home).output()?;
+            times.push(watch.elapsed());
+        }
+        times.sort();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        say!("{name}: median {:.2} ms of 50 starts (bound {bound_ms} ms)", median.as_secs_f64() * 1000.0);
+        if median > Duration::from_millis(bound_ms) {
+            late.push(name);
+        }
+    }
+    if late.is_empty() { Ok(()) } else { bail!("too slow to start: {}", late.join(", ")) }
+}

@@ -1,0 +1,132 @@
+//! All checks by name, in the order in which they run. Each states what must hold; the functions show it.
+
+mod accounts;
+mod certificates;
+mod connections;
+mod crashes;
+mod enrollment;
+mod hops;
+mod leaving;
+mod network;
+mod signing_in;
+mod theft;
+
+use anyhow::Result;
+
+use super::{report::Report, stack::Stack};
+
+/// Something that must hold.
+pub(super) struct Check {
+    /// What holds, as it stands in the report.
+    pub(super) name: &'static str,
+    /// Shows it; the text says what was seen.
+    run: fn(&mut Stack) -> Result<String>,
+}
+
+const BEFORE_AGENTS: &str = "an unmanaged account's own key, own CA and password work before the agent comes";
+
+/// Every check after the bring-up.
+pub(super) const ALL: &[Check] = &[
+    Check {
+        name: "target unreachable from the client without the bastion",
+        run: network::targets_are_out_of_reach,
+    },
+    Check { name: "sign-in with password and TOTP", run: signing_in::works },
+    Check { name: "wrong TOTP refused", run: signing_in::wrong_code },
+    Check { name: "reused TOTP refused", run: signing_in::reused_code },
+    Check { name: "wrong password refused", run: signing_in::wrong_password },
+    Check { name: "unapproved device refused", run: signing_in::unapproved_device },
+    Check { name: "usher ssh target-1 -- id prints uid 60001 and the right name", run: connections::id },
+    Check { name: "sudo -n id works for an admin", run: accounts::admin_has_sudo },
+    Check { name: "sudo -n id does not work for a user", run: accounts::user_has_no_sudo },
+    Check { name: "remote exit status passed through", run: connections::exit_status },
+    Check { name: "a terminal when somebody sits at one", run: connections::terminal },
+    Check { name: "plain ssh target-1 over the installed ssh config", run: connections::plain_ssh },
+    Check { name: "scp over the installed ssh config", run: connections::scp },
+    Check { name: "sftp over the installed ssh config", run: connections::sftp },
+    Check { name: "rsync over the installed ssh config", run: connections::rsync },
+    Check { name: "50 parallel connections, 20 of them to one host", run: connections::fifty_at_once },
+    Check { name: "a target with another host key refused", run: connections::other_host_key },
+    Check {
+        name: "certificate inspected: one principal, three minutes, expected extensions",
+        run: certificates::inspected,
+    },
+    Check { name: "the same certificate refused on target-2", run: certificates::refused_elsewhere },
+    Check {
+        name: "the same certificate refused for another login",
+        run: certificates::refused_for_other_login,
+    },
+    Check { name: "the certificate refused after its end", run: certificates::refused_after_end },
+    Check {
+        name: "a static key in a managed user's authorized_keys does not log in",
+        run: accounts::static_key_is_dead,
+    },
+    Check {
+        name: "an unmanaged account's own key, own CA and password work while the agent runs",
+        run: accounts::unmanaged_works_during,
+    },
+    Check {
+        name: "an account that the agent did not make is refused and shown",
+        run: accounts::conflict_is_shown,
+    },
+    Check { name: "hop account: no shell", run: hops::no_shell },
+    Check { name: "hop account: no -R", run: hops::no_remote_forwarding },
+    Check { name: "hop account: no unix socket", run: hops::no_unix_socket },
+    Check {
+        name: "hop account: 127.0.0.1, 169.254.169.254 and other ports refused",
+        run: hops::other_destinations,
+    },
+    Check {
+        name: "one of two bastions dies: the next connection goes by the other",
+        run: network::bastion_dies,
+    },
+    Check { name: "the device key is the only secret on the client's disk", run: theft::only_secret },
+    Check {
+        name: "a copy of every client file on another host cannot connect",
+        run: theft::copy_cannot_connect,
+    },
+    Check {
+        name: "single-use token redeemed by 50 at once makes one server; a lost answer can be retried",
+        run: enrollment::fifty_redeem_one_token,
+    },
+    Check { name: "user disabled: next connection refused at the broker", run: leaving::refused_at_broker },
+    Check {
+        name: "user disabled: certificate made before is refused on the target",
+        run: leaving::refused_on_target,
+    },
+    Check { name: "user disabled: open session ended", run: leaving::session_ended },
+    Check { name: "user disabled: account gone", run: leaving::account_gone },
+    Check { name: "agent killed with -9 during work comes back, accounts whole", run: crashes::agent_killed },
+    Check {
+        name: "broker killed with -9 during work comes back, no audit row lost, chain verifies",
+        run: crashes::broker_killed,
+    },
+    Check { name: "broker down: a valid certificate still logs in", run: crashes::broker_down_certificate },
+    Check { name: "broker down: break-glass root still logs in", run: crashes::broker_down_break_glass },
+    Check {
+        name: "an unmanaged account's own key, own CA and password work after the agent has gone",
+        run: accounts::unmanaged_works_after,
+    },
+];
+
+/// What must be seen before any agent is there.
+pub(super) fn before_agents(stack: &mut Stack, report: &mut Report) {
+    report.check(BEFORE_AGENTS, || accounts::unmanaged_works_before(stack));
+}
+
+/// Runs them all, until somebody presses Ctrl-C.
+pub(super) fn run_all(mut stack: Stack, report: &mut Report) -> Stack {
+    for check in ALL {
+        if crate::interrupt::requested() {
+            report.failed("the run was not interrupted", &anyhow::anyhow!("interrupted"));
+            break;
+        }
+        report.check(check.name, || {
+            (check.run)(&mut stack).map_err(|error| {
+                let logs = stack.logs();
+                anyhow::anyhow!("{error:#}\n{logs}")
+            })
+        });
+    }
+    stack
+}

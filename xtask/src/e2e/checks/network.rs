@@ -1,0 +1,57 @@
+//! Who can reach whom.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::super::stack::{Stack, TARGETS};
+use crate::clock::{self, Stopwatch};
+
+/// Probed from inside the client, also with a route through a bastion that a clever user might add.
+pub(super) fn targets_are_out_of_reach(stack: &mut Stack) -> Result<String> {
+    let (client, bastion) = (stack.client()?, stack.host("bastion-1")?);
+    let mut seen = String::new();
+    for (name, address) in TARGETS {
+        // Otherwise the probe would prove nothing.
+        bastion.cmd(["nc", "-z", "-w2", address, "22"]).read()?;
+        let direct = client.run(["nc", "-zv", "-w2", address, "22"])?;
+        seen = direct.fails()?.stderr.trim().to_owned();
+        for gateway in ["10.77.1.21", "10.77.1.5"] {
+            client.cmd(["ip", "route", "add", "10.77.2.0/24", "via", gateway]).read()?;
+            let routed = client.run(["nc", "-z", "-w1", address, "22"]);
+            client.cmd(["ip", "route", "del", "10.77.2.0/24", "via", gateway]).read()?;
+            if routed?.status == 0 {
+                bail!("{name} is reachable through {gateway}, which must not forward");
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// The power of one bastion goes: packets are lost, nothing is refused.
+pub(super) fn bastion_dies(stack: &mut Stack) -> Result<String> {
+    stack.ready("alice")?;
+    let mut detail = Vec::new();
+    for bastion in ["bastion-1", "bastion-2"] {
+        stack.lab.cut_power(bastion)?;
+        let watch = Stopwatch::start();
+        let result = stack.usher("alice", &["ssh", "target-1", "--", "id", "-un"]).and_then(|cmd| cmd.read());
+        let took = watch.elapsed();
+        stack.lab.power_on(bastion)?;
+        stack.start_agent(bastion)?;
+        let name = result?;
+        if name != "alice" {
+            bail!("without {bastion}: {name}");
+        }
+        if took > Duration::from_secs(8) {
+            bail!("without {bastion} it took {} ms", took.as_millis());
+        }
+        detail.push(format!("without {bastion} {} ms", took.as_millis()));
+        let host = stack.host(bastion)?;
+        clock::wait_for(&format!("the agent on {bastion}"), Duration::from_secs(15), || {
+            host.has("/etc/ssh/usher/principals/usher-hop").then_some(())
+        })?;
+    }
+    stack.wait_until_applied(&["bastion-1", "bastion-2"])?;
+    Ok(detail.join(", "))
+}

@@ -1,0 +1,274 @@
+//! The world of the end-to-end test: a broker, two bastions, two targets, a client, a thief.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{people::Person, report::Report};
+use crate::{
+    clock,
+    lab::{Host, HostSpec, Lab, Program},
+    out::say,
+    workspace,
+};
+
+const PUBLIC_NAMES: &str = "10.77.1.5 broker.lab.test\n";
+const PRIVATE_NAMES: &str = "10.77.2.5 broker.lab.test\n10.77.2.31 target-1\n10.77.2.32 target-2\n";
+
+const HOSTS: &[HostSpec] = &[
+    HostSpec { name: "client", legs: &[("pub", "10.77.1.10/24")], names: PUBLIC_NAMES },
+    HostSpec { name: "thief", legs: &[("pub", "10.77.1.11/24")], names: PUBLIC_NAMES },
+    HostSpec {
+        name: "broker",
+        legs: &[("pub", "10.77.1.5/24"), ("priv", "10.77.2.5/24")],
+        names: PUBLIC_NAMES,
+    },
+    HostSpec {
+        name: "bastion-1",
+        legs: &[("pub", "10.77.1.21/24"), ("priv", "10.77.2.21/24")],
+        names: PRIVATE_NAMES,
+    },
+    HostSpec {
+        name: "bastion-2",
+        legs: &[("pub", "10.77.1.22/24"), ("priv", "10.77.2.22/24")],
+        names: PRIVATE_NAMES,
+    },
+    HostSpec { name: "target-1", legs: &[("priv", "10.77.2.31/24")], names: PRIVATE_NAMES },
+    HostSpec { name: "target-2", legs: &[("priv", "10.77.2.32/24")], names: PRIVATE_NAMES },
+];
+
+/// Hosts with an agent.
+pub(super) const SERVERS: &[&str] = &["bastion-1", "bastion-2", "target-1", "target-2"];
+/// The targets' addresses, which the client must not reach.
+pub(super) const TARGETS: &[(&str, &str)] = &[("target-1", "10.77.2.31"), ("target-2", "10.77.2.32")];
+
+/// The project that the servers are in.
+pub(super) const PROJECT: &str = "prod";
+const DATA: &str = "/var/lib/usher-broker";
+const URL: &str = "https://broker.lab.test:8443";
+const ADMIN: &str = "carol";
+/// Where the browser's imported root certificate lies.
+pub(super) const ROOT: &str = "/etc/usher-root.pem";
+
+/// Everything that runs, and what is known about it.
+pub(super) struct Stack {
+    pub(super) lab: Lab,
+    /// `https://broker.lab.test:8443#<pin>`.
+    pub(super) client_url: String,
+    pub(super) people: BTreeMap<&'static str, Person>,
+}
+
+impl Stack {
+    /// Brings everything up, to where people can sign in.
+    pub(super) fn up(report: &mut Report) -> Result<Self> {
+        let programs = [
+            Program { from: workspace::binary("usher")?, to: "/usr/bin/usher" },
+            Program { from: workspace::binary("usher-agent")?, to: "/usr/bin/usher-agent" },
+            Program { from: workspace::binary("usher-broker")?, to: "/usr/bin/usher-broker" },
+        ];
+        let lab = Lab::up(HOSTS, &["pub", "priv"], &programs)?;
+        report.step("7 hosts are up", lab.prefix());
+        let mut stack = Self { lab, client_url: String::new(), people: BTreeMap::new() };
+        match stack.begin(report) {
+            Ok(()) => Ok(stack),
+            Err(error) => Err(anyhow::anyhow!("{error:#}\n{}", stack.logs())),
+        }
+    }
+
+    fn begin(&mut self, report: &mut Report) -> Result<()> {
+        super::checks::before_agents(self, report);
+        let set_up = self.start_broker()?;
+        report.step("the broker serves", URL);
+        self.add_person(ADMIN)?;
+        self.set_up_person(ADMIN, &set_up)?;
+        self.sign_in(ADMIN)?;
+        report.step("the first administrator set up an account and signed in", ADMIN);
+        self.make_directory()?;
+        report.step("project, groups and users exist", "");
+        self.enroll_servers()?;
+        report.step("two bastions and two targets enrolled, agents run", "");
+        self.wait_until_applied(SERVERS)?;
+        report.step("all agents have applied the desired state", "");
+        Ok(())
+    }
+
+    /// One of the hosts.
+    pub(super) fn host(&self, name: &str) -> Result<&Host> {
+        self.lab.host(name)
+    }
+
+    /// Where people sit.
+    pub(super) fn client(&self) -> Result<&Host> {
+        self.host("client")
+    }
+
+    /// The prefix of everything on this machine that belongs to it.
+    pub(super) fn prefix(&self) -> &str {
+        self.lab.prefix()
+    }
+
+    fn start_broker(&mut self) -> Result<Value> {
+        let broker = self.host("broker")?;
+        broker
+            .cmd(["useradd", "--system", "--create-home", "--home-dir", "/home/usher-broker", "usher-broker"])
+            .read()?;
+        broker.cmd(["install", "-d", "-o", "usher-broker", "-m", "700", DATA]).read()?;
+        let init = broker
+            .cmd(["usher-broker", "init", "--team", "lab", "--data-dir", DATA, "--public-url", URL])
+            .user("usher-broker");
+        let printed = init.args(["--listen", "0.0.0.0:8443", "--admin", ADMIN, "--output", "json"]).read()?;
+        let printed: Value =
+            serde_json::from_str(&printed).with_context(|| format!("init printed no JSON: {printed}"))?;
+        let root = broker
+            .cmd(["usher-broker", "root-certificate", "--data-dir", DATA])
+            .user("usher-broker")
+            .read()?;
+        for host in self.lab.hosts() {
+            host.write(ROOT, 0o644, &root)?;
+        }
+        self.client_url = text(&printed, "client_url")?;
+        self.serve()?;
+        Ok(printed.get("set_up").cloned().unwrap_or(printed))
+    }
+
+    /// Starts the broker's server and waits until it answers.
+    pub(super) fn serve(&self) -> Result<()> {
+        let broker = self.host("broker")?;
+        broker.daemon(
+            "/var/log/usher-broker.log",
+            &["setpriv", "--reuid=usher-broker", "--regid=usher-broker", "--init-groups", "--"],
+            &["usher-broker", "serve", "--data-dir", DATA],
+        )?;
+        clock::wait_for("the broker to listen", Duration::from_secs(20), || {
+            broker.run(["nc", "-z", "127.0.0.1", "8443"]).ok().filter(|output| output.status == 0)
+        })
+        .map(drop)
+    }
+
+    fn enroll_servers(&mut self) -> Result<()> {
+        let bastions =
+            self.create_token(&["--role", "bastion", "--bastion-group", "edge", "--max-uses", "2"])?;
+        let targets = self.create_token(&["--via", "edge", "--max-uses", "2"])?;
+        let enroll = |name: &str| -> Result<()> {
+            let token = if name.starts_with("bastion") { &bastions } else { &targets };
+            let host = self.host(name)?;
+            host.write("/run/enrollment.token", 0o600, token)?;
+            host.cmd(["usher-agent", "enroll", "--token-file", "/run/enrollment.token"]).read()?;
+            self.start_agent(name)
+        };
+        std::thread::scope(|scope| {
+            let running: Vec<_> = SERVERS.iter().map(|name| scope.spawn(|| enroll(name))).collect();
+            running.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(_) => bail!("a thread panicked"),
+            })
+        })
+    }
+
+    /// Starts a server's agent, as its init system would.
+    pub(super) fn start_agent(&self, name: &str) -> Result<()> {
+        self.host(name)?.daemon("/var/log/usher-agent.log", &[], &["usher-agent", "run"])
+    }
+
+    /// Waits until the broker has heard from all of these servers that they are up and without conflicts.
+    pub(super) fn wait_until_applied(&self, names: &[&str]) -> Result<()> {
+        clock::wait_for_ok("agents to apply the desired state", Duration::from_secs(30), || {
+            let servers = self.servers()?;
+            for name in names {
+                let server = servers
+                    .iter()
+                    .find(|server| server.get("name").and_then(Value::as_str) == Some(name))
+                    .with_context(|| format!("{name} is not enrolled"))?;
+                let is = |key: &str, wanted: &Value| server.get(key) == Some(wanted);
+                let applied = server.get("applied_generation").and_then(Value::as_u64).unwrap_or_default();
+                if !is("state", &Value::from("healthy")) || applied == 0 {
+                    bail!("{name} is not ready: {server}");
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends of the logs that explain a failure.
+    pub(super) fn logs(&self) -> String {
+        let mut logs = String::new();
+        for host in self.lab.hosts() {
+            for log in ["/var/log/usher-broker.log", "/var/log/usher-agent.log", "/var/log/sshd.log"] {
+                let text = host.read(log);
+                let lines: Vec<_> = text.lines().collect();
+                if log.ends_with("sshd.log") && lines.len() <= 2 {
+                    continue;
+                }
+                let tail = lines.get(lines.len().saturating_sub(8)..).unwrap_or_default();
+                if !tail.is_empty() {
+                    logs.push_str(&format!("--- {} {log}\n{}\n", host.name(), tail.join("\n")));
+                }
+            }
+        }
+        logs
+    }
+
+    /// Leaves it up.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        self.lab.keep()
+    }
+
+    /// Says how to use it by hand.
+    pub(super) fn explain(&self) {
+        let enter = |name: &str| self.host(name).and_then(Host::entry).unwrap_or_default();
+        say!();
+        say!("Left up. Everything below runs as root on this machine.");
+        say!();
+        say!("Sit down at the client as a person who is signed in:");
+        for person in self.people.values().filter(|person| person.signed_in) {
+            say!(
+                "  {} runuser -u {name} -- env -C /home/{name} HOME=/home/{name} XDG_RUNTIME_DIR=/run/user/{name} bash",
+                enter("client"),
+                name = person.name
+            );
+        }
+        say!("and try:");
+        for command in [
+            "usher whoami",
+            "usher servers",
+            "usher ssh target-1",
+            "usher ssh-config install && ssh target-1 id",
+            "usher ssh target-1 -- sudo -n id",
+        ] {
+            say!("  {command}");
+        }
+        say!();
+        say!(
+            "To sign in again (`usher login --no-browser` prints an address), play the browser from another terminal:"
+        );
+        for person in self.people.values() {
+            say!(
+                "  {} /usr/lib/usher-lab/xtask visit sign-in --root {ROOT} --user {} --password '{}' --code \"$({} /usr/lib/usher-lab/xtask visit code {})\" --url ADDRESS",
+                enter("client"),
+                person.name,
+                person.password,
+                enter("client"),
+                person.totp_secret,
+            );
+        }
+        say!();
+        say!("Enter any host as root:");
+        for host in self.lab.hosts() {
+            say!("  {:<10} {} bash", host.name(), host.entry().unwrap_or_default());
+        }
+        say!("logs in the hosts: /var/log/usher-broker.log, /var/log/usher-agent.log, /var/log/sshd.log");
+        say!();
+        say!("End it:  cargo xtask e2e --down");
+        say!();
+    }
+}
+
+/// A string field of what a program printed.
+pub(super) fn text(value: &Value, key: &str) -> Result<String> {
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .with_context(|| format!("no `{key}` in {value}"))
+}

@@ -1,0 +1,141 @@
+//! Programs that speak from inside a host: a browser, a device with a key of its own, many agents at once. They print
+//! one JSON value. Tests only; nothing here is part of the product.
+
+mod browser;
+mod device;
+mod enroll;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::{clock, out::say, totp};
+
+/// What to do from inside.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Visit {
+    /// Open a sign-in address, fill in the form, follow the redirect.
+    SignIn {
+        #[command(flatten)]
+        browser: browser::Settings,
+        #[command(flatten)]
+        credentials: browser::Credentials,
+        /// The address that `usher login --no-browser` printed.
+        #[arg(long)]
+        url: String,
+    },
+    /// Set the password and the second factor on the set-up page.
+    SetUp {
+        #[command(flatten)]
+        browser: browser::Settings,
+        /// The set-up page.
+        #[arg(long)]
+        url: String,
+        /// The one-time code.
+        #[arg(long)]
+        code: String,
+        /// The new password.
+        #[arg(long)]
+        password: String,
+        /// Seconds to add to the clock when the second factor is computed.
+        #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+        totp_offset: i64,
+    },
+    /// Sign in as a device of its own; key and session are written into a directory.
+    Device {
+        #[command(flatten)]
+        browser: browser::Settings,
+        #[command(flatten)]
+        credentials: browser::Credentials,
+        /// `https://broker:8443#<pin>`.
+        #[arg(long)]
+        broker: String,
+        /// What to call the device.
+        #[arg(long)]
+        name: String,
+        /// Where to keep it.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Ask for a connection with keys of its own; keys and certificates are written into the device's directory.
+    Connect {
+        /// The device's directory.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The server.
+        #[arg(long)]
+        server: String,
+        /// The account.
+        #[arg(long)]
+        login: Option<String>,
+        /// Public keys.
+        #[arg(long = "key")]
+        keys: Vec<String>,
+    },
+    /// Call the API as a device and print status and answer.
+    Call {
+        /// The device's directory.
+        #[arg(long)]
+        dir: PathBuf,
+        /// HTTP method.
+        method: String,
+        /// Path.
+        path: String,
+        /// Body, sent as it is.
+        body: Option<String>,
+    },
+    /// Print the second factor of this half minute.
+    Code {
+        /// The secret as the set-up page showed it.
+        secret: String,
+    },
+    /// Redeem one enrollment token with many keys at once, then again with the key that won.
+    Redeem {
+        /// The pasted token.
+        #[arg(long)]
+        token: String,
+        /// How many at once.
+        #[arg(long)]
+        count: usize,
+        /// The name to ask for.
+        #[arg(long)]
+        name: String,
+    },
+}
+
+/// Does it and prints the outcome.
+///
+/// # Errors
+/// When the broker cannot be reached or answers in an unexpected form; refusals are outcomes.
+pub(crate) fn run(visit: Visit) -> Result<()> {
+    if let Visit::Code { secret } = &visit {
+        say!("{}", totp::code(secret, totp::step_at(clock::now().as_secs()))?);
+        return Ok(());
+    }
+    // Twice is harmless: only the first call counts.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome: Value = runtime.block_on(async {
+        match visit {
+            Visit::SignIn { browser, credentials, url } => {
+                browser::sign_in(&browser, &credentials, &url).await
+            }
+            Visit::SetUp { browser, url, code, password, totp_offset } => {
+                browser::set_up(&browser, &url, &code, &password, totp_offset).await
+            }
+            Visit::Device { browser, credentials, broker, name, dir } => {
+                device::sign_in(&browser, &credentials, &broker, &name, &dir).await
+            }
+            Visit::Connect { dir, server, login, keys } => device::connect(&dir, server, login, keys).await,
+            Visit::Call { dir, method, path, body } => {
+                device::call(&dir, &method, &path, body.as_deref()).await
+            }
+            Visit::Code { .. } => Ok(Value::Null),
+            Visit::Redeem { token, count, name } => enroll::redeem(&token, count, &name).await,
+        }
+    })?;
+    say!("{outcome}");
+    Ok(())
+}
