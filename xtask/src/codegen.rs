@@ -24,7 +24,7 @@ pub(crate) enum Mode {
 /// In check mode when a committed file is not what the code says.
 pub(crate) fn run(mode: Mode) -> Result<()> {
     let file = workspace::root()?.join(OPENAPI);
-    let wanted = String::new();
+    let wanted = usher_api::openapi_json().context("cannot build the API's description")?;
     let found = fs::read_to_string(&file).unwrap_or_default();
     if found == wanted {
         return Ok(());

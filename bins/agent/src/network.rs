@@ -33,7 +33,7 @@ const WAIT: u32 = 55;
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// Pauses after a failure double from the first to the longest; a broker that comes back meets its agents spread out.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// For a server that the broker does not know any more.
 const REMOVED_PAUSE: Duration = Duration::from_secs(300);
 

@@ -88,7 +88,7 @@ struct Init {
     #[arg(long)]
     team: TeamSlug,
     /// Where database and seal key go.
-    #[arg(long, default_value = "/var/lib/usher-broker")]
+    #[arg(long, default_value = crate::DATA_DIR)]
     data_dir: PathBuf,
     /// How clients and browsers address this broker: https://HOST:PORT.
     #[arg(long)]
@@ -107,7 +107,8 @@ struct Init {
 /// Which broker.
 #[derive(Clone, Debug, Args)]
 struct Place {
-    /// Configuration file; `broker.toml` of the data directory, else /etc/usher/broker.toml, when absent.
+    /// Configuration file; when absent, /etc/usher/broker.toml or the data directory's broker.toml (that one first when
+    /// the directory is named).
     #[arg(long)]
     config: Option<PathBuf>,
     /// Data directory; the configuration's when absent.

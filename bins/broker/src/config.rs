@@ -14,6 +14,8 @@ use usher_telemetry::Format;
 
 /// Where the file is when nobody says otherwise.
 pub const CONFIG_FILE: &str = "/etc/usher/broker.toml";
+/// Where database and seal key are when nobody says otherwise.
+pub const DATA_DIR: &str = "/var/lib/usher-broker";
 /// The file's name in a data directory.
 pub const CONFIG_NAME: &str = "broker.toml";
 
@@ -152,7 +154,7 @@ fn default_listen() -> SocketAddr {
 }
 
 fn default_data_dir() -> PathBuf {
-    PathBuf::from("/var/lib/usher-broker")
+    PathBuf::from(DATA_DIR)
 }
 
 const fn count(number: u32) -> NonZeroU32 {
@@ -215,7 +217,7 @@ impl ServerConfig {
 
 impl Config {
     /// Every field with its default, commented: a file to begin with.
-    pub const DEFAULT: &'static str = include_str!("config/default.toml");
+    pub const DEFAULT: &'static str = include_str!("../packaging/broker.toml");
 
     /// Defaults for everything but the URL.
     #[must_use]

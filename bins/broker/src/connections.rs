@@ -25,17 +25,9 @@ use usher_store::{
 };
 use usher_types::{ConnectionId, LoginName, ServerId};
 
-use self::{
-    issuance::Fall,
-    routes::Bastions,
-};
+use self::{issuance::Fall, routes::Bastions};
 use crate::{
-    AppState,
-    answer::Answer,
-    error::ApiError,
-    extract::Approved,
-    keys::Authorities,
-    random,
+    AppState, answer::Answer, error::ApiError, extract::Approved, keys::Authorities, random,
     request::RequestInfo,
 };
 
@@ -89,7 +81,8 @@ async fn connect(
             },
         }
     }
-    Err(ApiError::new(ErrorCode::Unavailable, "the servers on the way keep changing; try again").with_retry_after(1))
+    Err(ApiError::new(ErrorCode::Unavailable, "the servers on the way keep changing; try again")
+        .with_retry_after(1))
 }
 
 fn parse(body: ConnectionRequest, info: &RequestInfo) -> Result<Asked, ApiError> {

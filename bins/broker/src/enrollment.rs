@@ -7,7 +7,8 @@ use usher_api::{
 };
 use usher_audit::{Actor, Code, Event, Record, Role};
 use usher_enrollment::{
-    Admission, Claim, EnrolledServer, Redemption, Refusal, RefusalReason, ServerRole, TokenTerms, allocate_name,
+    Admission, Claim, EnrolledServer, Redemption, Refusal, RefusalReason, ServerRole, TokenTerms,
+    allocate_name,
 };
 use usher_identity::PublicKey;
 use usher_store::{
@@ -18,12 +19,7 @@ use usher_store::{
 use usher_types::{SecretToken, ServerId, TokenKind};
 
 use crate::{
-    AppState,
-    answer::Answer,
-    error::ApiError,
-    extract::Proven,
-    fleet::facts,
-    keys, random,
+    AppState, answer::Answer, error::ApiError, extract::Proven, fleet::facts, keys, random,
     request::RequestInfo,
 };
 
@@ -69,7 +65,8 @@ async fn enroll(
     let state_keys = keys::state_keys(&mut tx).await?;
     let row = servers::by_id(&mut tx, server).await?;
     tx.commit().await?;
-    let Server { id, name, project, .. } = row.ok_or_else(|| ApiError::internal("enrolled server has no row"))?;
+    let Server { id, name, project, .. } =
+        row.ok_or_else(|| ApiError::internal("enrolled server has no row"))?;
     Ok(Answer::ok(EnrollResponse {
         server_id: id,
         name,

@@ -81,6 +81,7 @@ impl ApiError {
     }
 
     /// Its sentence.
+    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -55,7 +55,9 @@ async fn state(
     caller: AgentCaller,
 ) -> Result<Response, ApiError> {
     if query.v < VERSION {
-        return Err(ApiError::invalid(format!("v: this broker's documents have version {VERSION}; upgrade the agent")));
+        return Err(ApiError::invalid(format!(
+            "v: this broker's documents have version {VERSION}; upgrade the agent"
+        )));
     }
     if query.wait > MAX_WAIT {
         return Err(ApiError::invalid(format!("wait: at most {MAX_WAIT} seconds")));

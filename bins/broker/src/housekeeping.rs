@@ -52,12 +52,17 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         if let Err(error) = sweep(app, now).await {
             tracing::error!(cause = %Chain(&error), "expired rows could not be deleted");
         }
-        let (key_id, key) = app.audit_key();
-        match app.store().checkpoint(key_id, |message| key.sign_message(message), now).await {
-            Ok(Some(_)) => tracing::debug!("audit checkpoint made"),
-            Ok(None) => {}
-            Err(error) => tracing::error!(cause = %Chain(&error), "no audit checkpoint could be made"),
-        }
+        checkpoint(app, now).await;
+    }
+}
+
+/// Signs where the audit log is, when it went on since the last time.
+pub(crate) async fn checkpoint(app: &AppState, now: UnixTime) {
+    let (key_id, key) = app.audit_key();
+    match app.store().checkpoint(key_id, |message| key.sign_message(message), now).await {
+        Ok(Some(_)) => tracing::debug!("audit checkpoint made"),
+        Ok(None) => {}
+        Err(error) => tracing::error!(cause = %Chain(&error), "no audit checkpoint could be made"),
     }
 }
 

@@ -1,7 +1,8 @@
 //! `usher-broker init`: a data directory with everything that a team begins with, or nothing at all.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -29,6 +30,11 @@ use crate::{
 
 /// What an administrator's Unix account is called when the user name cannot be one: `admin` is the system's.
 const ADMIN_LOGIN: &str = "team_admin";
+
+/// What a data directory has, in the order in which it comes to be.
+const FILES: [&str; 3] = [SEAL_KEY_NAME, CONFIG_NAME, DATABASE_NAME];
+/// Where it is made; what lies here is no team yet.
+const STAGE: &str = ".init";
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -72,6 +78,12 @@ pub enum InitError {
     /// The TLS root could not be made.
     #[error("the team's TLS root could not be made")]
     Authority(#[source] AuthorityError),
+    /// Another `init` makes this team right now.
+    #[error("another init is at work in `{}`", path.display())]
+    Busy {
+        /// Where.
+        path: PathBuf,
+    },
     /// The options make no good configuration.
     #[error("the options make no good configuration")]
     Config(#[source] ConfigError),
@@ -126,25 +138,26 @@ pub async fn init(options: &InitOptions, now: UnixTime) -> Result<Made, InitErro
     config.listen = options.listen.unwrap_or(config.listen);
     let directory = &options.data_dir;
     let config_file = directory.join(CONFIG_NAME);
-    let files = [directory.join(SEAL_KEY_NAME), directory.join(DATABASE_NAME), config_file.clone()];
-    for path in &files {
-        if path.symlink_metadata().is_ok() {
-            return Err(InitError::Exists { path: path.clone() });
-        }
-    }
     make_directory(directory)?;
-    let made = fill(&config, options, &config_file, now).await;
-    if made.is_err() {
-        for path in &files {
-            for suffix in ["", "-wal", "-shm"] {
-                let mut path = path.clone().into_os_string();
-                path.push(suffix);
-                // Whatever is not there was not made.
-                let _gone = fs::remove_file(path).is_ok();
-            }
+    let lock = lock(directory)?;
+    for name in FILES {
+        let path = directory.join(name);
+        if path.symlink_metadata().is_ok() {
+            return Err(InitError::Exists { path });
         }
     }
-    made
+    // Made aside and moved in when it is whole: an init that was killed can be repeated.
+    let stage = directory.join(STAGE);
+    remove_stage(&stage)?;
+    make_directory(&stage)?;
+    let made = match fill(&config, options, &stage, now).await {
+        Ok(made) => move_in(&stage, directory).map(|()| made),
+        Err(error) => Err(error),
+    };
+    // The next init does it when this one cannot; the code must be shown.
+    let _removed = remove_stage(&stage).is_ok();
+    drop(lock);
+    made.map(|made| Made { config_file, ..made })
 }
 
 fn make_directory(path: &Path) -> Result<(), InitError> {
@@ -153,19 +166,49 @@ fn make_directory(path: &Path) -> Result<(), InitError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
 }
 
+/// Held until it is dropped; the kernel drops it with the process.
+fn lock(directory: &Path) -> Result<File, InitError> {
+    let failed = |source| InitError::File { path: directory.to_owned(), source };
+    let opened = File::open(directory).map_err(failed)?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => Err(InitError::Busy { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn remove_stage(stage: &Path) -> Result<(), InitError> {
+    match fs::remove_dir_all(stage) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(InitError::File { path: stage.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The database comes last: where it is, everything is.
+fn move_in(stage: &Path, directory: &Path) -> Result<(), InitError> {
+    for name in FILES {
+        let path = directory.join(name);
+        fs::rename(stage.join(name), &path).map_err(|source| InitError::File { path, source })?;
+    }
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| InitError::File { path: directory.to_owned(), source })
+}
+
 async fn fill(
     config: &Config,
     options: &InitOptions,
-    config_file: &Path,
+    stage: &Path,
     now: UnixTime,
 ) -> Result<Made, InitError> {
-    let seal_path = options.data_dir.join(SEAL_KEY_NAME);
+    let seal_path = stage.join(SEAL_KEY_NAME);
     SealKey::create(&seal_path).map_err(InitError::SealKey)?;
     let keystore = Keystore::new(SealKey::load(&seal_path).map_err(InitError::SealKey)?);
-    let store = Store::open(&options.data_dir.join(DATABASE_NAME)).await.map_err(InitError::Open)?;
+    let store = Store::open(&stage.join(DATABASE_NAME)).await.map_err(InitError::Open)?;
     let mut tx = store.begin().await?;
     if !team::create(&mut tx, &options.team, now).await? {
-        return Err(InitError::Exists { path: options.data_dir.join(DATABASE_NAME) });
+        return Err(InitError::Exists { path: stage.join(DATABASE_NAME) });
     }
     let pin = team_keys(&mut tx, &keystore, &options.team, now).await?;
     let nonce: [u8; 32] = random::try_bytes().ok_or(InitError::Random)?;
@@ -173,7 +216,8 @@ async fn fill(
     let (code, expires_at) = admin(&mut tx, options, now).await?;
     tx.commit().await?;
     store.close().await;
-    write_config(config, config_file)?;
+    let config_file = stage.join(CONFIG_NAME);
+    write_config(config, &config_file)?;
     let origin = config.origin();
     Ok(Made {
         client_url: format!("{origin}#{pin}"),
@@ -182,7 +226,7 @@ async fn fill(
         set_up_url: format!("{origin}/set-up"),
         set_up_code: code.reveal(),
         expires_at,
-        config_file: config_file.to_owned(),
+        config_file,
     })
 }
 
@@ -302,5 +346,9 @@ fn write_config(config: &Config, path: &Path) -> Result<(), InitError> {
         quoted(&config.listen.to_string()),
         quoted(&config.data_dir.display().to_string()),
     );
-    fs::write(path, text).map_err(|source| InitError::File { path: path.to_owned(), source })
+    let written = File::create_new(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|source| InitError::File { path: path.to_owned(), source })
 }

@@ -56,10 +56,7 @@ impl Authorities {
 }
 
 /// The lines for `TrustedUserCAKeys` of a project's servers.
-pub(crate) async fn ssh_user_ca_lines(
-    conn: &mut Conn,
-    project: ProjectId,
-) -> Result<Vec<String>, ApiError> {
+pub(crate) async fn ssh_user_ca_lines(conn: &mut Conn, project: ProjectId) -> Result<Vec<String>, ApiError> {
     let keys = active(keys::of_project(conn, KeyPurpose::SshUserCa, project).await?);
     keys.iter().map(|key| Ok(ssh_public_key(key)?.to_openssh())).collect()
 }

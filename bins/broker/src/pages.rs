@@ -72,7 +72,8 @@ impl IntoResponse for PageError {
         let mut response = self.0.into_response();
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        let html = format!("<!doctype html><html lang=\"en\"><title>Usher</title><p>{text}</p></html>");
+        let page = Message { team: "Usher", heading: "Not just now", text: &text, command: None };
+        let html = page.render().unwrap_or_else(|_error| text.clone());
         let (parts, _json) = response.into_parts();
         Response::from_parts(parts, html.into())
     }
@@ -86,6 +87,19 @@ struct Message<'a> {
     heading: &'a str,
     text: &'a str,
     command: Option<&'a str>,
+}
+
+/// The answer to people on an address that has no page, or that only takes forms.
+pub(crate) fn nothing_here(app: &AppState, status: StatusCode) -> Response {
+    let message = Message {
+        team: app.team().as_str(),
+        heading: "Nothing here",
+        text: "There is no page at this address. To sign in, start in your terminal:",
+        command: Some("usher login"),
+    };
+    let mut response = render(status, &message).unwrap_or_else(PageError::into_response);
+    headers::protect(&mut response);
+    response
 }
 
 /// Renders a page.

@@ -53,11 +53,24 @@ async fn ready(State(app): State<AppState>) -> Response {
     }
 }
 
-async fn unknown_path(request: Request) -> ApiError {
-    let path: String = request.uri().path().chars().take(64).collect();
-    ApiError::new(ErrorCode::NotFound, format!("there is no `{path}` here"))
+/// Programs get JSON, people a page.
+async fn unknown_path(State(app): State<AppState>, request: Request) -> Response {
+    let path = request.uri().path();
+    if !is_api(path) {
+        return pages::nothing_here(&app, StatusCode::NOT_FOUND);
+    }
+    let path: String = path.chars().take(64).collect();
+    ApiError::new(ErrorCode::NotFound, format!("there is no `{path}` here")).into_response()
 }
 
-async fn unknown_method(request: Request) -> ApiError {
-    request::method_not_allowed(request.method())
+async fn unknown_method(State(app): State<AppState>, request: Request) -> Response {
+    if is_api(request.uri().path()) {
+        request::method_not_allowed(request.method()).into_response()
+    } else {
+        pages::nothing_here(&app, StatusCode::METHOD_NOT_ALLOWED)
+    }
+}
+
+fn is_api(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/")
 }

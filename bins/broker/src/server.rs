@@ -137,6 +137,8 @@ impl Server {
         if let Err(error) = app.failures().write_down(app.store(), app.now()).await {
             tracing::error!(cause = %usher_telemetry::Chain(&error), "failures could not be written down");
         }
+        // The last one, so that nothing of this run is left unsigned.
+        housekeeping::checkpoint(&app, app.now()).await;
         app.store().close().await;
         Ok(())
     }

@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// Interfaces whose addresses other hosts do not reach, or reach on every host alike.
-const VIRTUAL: [&str; 12] =
-    ["lo", "docker", "br-", "veth", "virbr", "cni", "flannel", "cali", "lxc", "lxd", "podman", "cilium"];
+const VIRTUAL: [&str; 11] =
+    ["lo", "docker", "br-", "virbr", "cni", "flannel", "cali", "lxcbr", "lxdbr", "podman", "cilium"];
 
 /// More are not useful to anybody.
 const MAX_ADDRESSES: usize = 8;

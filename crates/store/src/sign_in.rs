@@ -242,14 +242,13 @@ pub async fn new_set_up_code(
     Ok(())
 }
 
-/// Takes back what a user could still become signed in by: a set-up code, and authorization codes on their way.
+/// Takes back a user's set-up code. Authorization codes on their way stay: whoever redeems one is told that the user is
+/// disabled.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
-pub async fn forget_pending(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
-    for sql in [FORGET_SET_UP_CODE, FORGET_CODES] {
-        sqlx::query(sql).bind(user_id.to_string()).execute(&mut **tx).await?;
-    }
+pub async fn forget_set_up_code(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
+    sqlx::query(FORGET_SET_UP_CODE).bind(user_id.to_string()).execute(&mut **tx).await?;
     Ok(())
 }
 

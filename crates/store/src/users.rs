@@ -170,7 +170,7 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
     Ok(())
 }
 
-/// Changes a user. Disabling ends its sessions and takes back codes on their way; every change of status or role moves the
+/// Changes a user. Disabling ends its sessions and takes back its set-up code; every change of status or role moves the
 /// epoch.
 ///
 /// # Errors
@@ -200,7 +200,7 @@ pub async fn update(
         .map_err(StoreError::from)?;
     if changed.status == UserStatus::Disabled {
         sessions::end_of_user(tx, user.id, now).await?;
-        sign_in::forget_pending(tx, user.id).await?;
+        sign_in::forget_set_up_code(tx, user.id).await?;
     }
     // The display name too: it is in every host's passwd.
     if changed != *user {

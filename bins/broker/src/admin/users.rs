@@ -148,7 +148,7 @@ async fn set_up_code(
     let set_up = new_code(&app, &mut change, user.id).await?;
     let user = with_groups(&mut change.tx, user).await?;
     change.commit().await?;
-    Ok(Answer::created(CreatedUser { user, set_up }).shown_once())
+    Ok(Answer::ok(CreatedUser { user, set_up }).shown_once())
 }
 
 async fn update(

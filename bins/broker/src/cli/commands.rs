@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use usher_api::v1::SetUpCode;
 use usher_audit::Event;
 use usher_identity::DeviceState;
 use usher_keystore::forbid_core_dumps;
@@ -14,7 +15,7 @@ use usher_types::{DeviceId, UserName};
 
 use super::{AuditCommand, Command, ConfigCommand, DeviceCommand, Init, Place, UserCommand, output::Output};
 use crate::{
-    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATABASE_NAME, Server,
+    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATA_DIR, DATABASE_NAME, Server,
     init::{self, InitOptions},
 };
 
@@ -24,6 +25,16 @@ use crate::{
 pub(super) struct NotFound {
     kind: &'static str,
     name: String,
+}
+
+impl NotFound {
+    /// Where its name can be looked up.
+    pub(super) fn next(&self) -> &'static str {
+        match self.kind {
+            "device" => "compare the id with what `usher login` printed on that device",
+            _ => "compare the name with `usher user list`",
+        }
+    }
 }
 
 pub(super) fn run(command: Command, output: Output) -> Result<()> {
@@ -51,16 +62,23 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// The configuration: named, or of the data directory, or the system's.
 fn load(place: &Place) -> Result<Config> {
-    let path = match (&place.config, &place.data_dir) {
-        (Some(path), _) => path.clone(),
-        (None, Some(directory)) => directory.join(CONFIG_NAME),
-        (None, None) => PathBuf::from(CONFIG_FILE),
-    };
-    let mut config = Config::load(&path)?;
+    let mut config = Config::load(&config_file(place))?;
     if let Some(directory) = &place.data_dir {
         config.data_dir.clone_from(directory);
     }
     Ok(config)
+}
+
+/// Without a file of the system's it is the one that `init` wrote.
+fn config_file(place: &Place) -> PathBuf {
+    if let Some(path) = &place.config {
+        return path.clone();
+    }
+    let directory = place.data_dir.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR));
+    let (system, own) = (PathBuf::from(CONFIG_FILE), directory.join(CONFIG_NAME));
+    let (first, second) = if place.data_dir.is_some() { (own, system) } else { (system, own) };
+    // When there is neither, the error names the one that was expected.
+    if !first.exists() && second.exists() { second } else { first }
 }
 
 async fn open(place: &Place) -> Result<AppState> {
@@ -72,9 +90,7 @@ struct MadeTeam<'a> {
     client_url: &'a str,
     pin: String,
     admin: &'a str,
-    set_up_url: &'a str,
-    set_up_code: &'a str,
-    set_up_code_expires_at: String,
+    set_up: SetUpCode,
     config_file: String,
 }
 
@@ -97,9 +113,11 @@ async fn initialise(options: Init, output: Output) -> Result<()> {
         client_url: &made.client_url,
         pin: made.pin.to_string(),
         admin: made.admin.as_str(),
-        set_up_url: &made.set_up_url,
-        set_up_code: &made.set_up_code,
-        set_up_code_expires_at: made.expires_at.to_string(),
+        set_up: SetUpCode {
+            url: made.set_up_url.clone(),
+            code: made.set_up_code.to_string(),
+            expires_at: made.expires_at,
+        },
         config_file: made.config_file.display().to_string(),
     };
     Ok(output.print(&value, &text)?)
@@ -218,9 +236,7 @@ async fn verify_audit(place: Place, output: Output) -> Result<()> {
 #[derive(Serialize)]
 struct NewCode<'a> {
     user_name: &'a str,
-    set_up_url: String,
-    set_up_code: &'a str,
-    set_up_code_expires_at: String,
+    set_up: SetUpCode,
 }
 
 async fn set_up_code(user_name: UserName, place: Place, output: Output) -> Result<()> {
@@ -237,9 +253,7 @@ async fn set_up_code(user_name: UserName, place: Place, output: Output) -> Resul
     let text = format!("Set-up page:  {set_up_url}\nUser name:    {user_name}\nSet-up code:  {}   (once, until {expires_at})", *code);
     let value = NewCode {
         user_name: user_name.as_str(),
-        set_up_url,
-        set_up_code: &code,
-        set_up_code_expires_at: expires_at.to_string(),
+        set_up: SetUpCode { url: set_up_url, code: code.to_string(), expires_at },
     };
     Ok(output.print(&value, &text)?)
 }

@@ -3,6 +3,10 @@
 use std::io::Write as _;
 
 use serde::Serialize;
+use usher_keystore::SealKeyError;
+
+use super::commands::NotFound;
+use crate::{ConfigError, ServeError, init::InitError};
 
 /// How results look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +37,49 @@ impl Output {
     }
 }
 
+/// What to do about an error that an operator can do something about.
+fn next(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<InitError>() {
+            return match error {
+                InitError::Busy { .. } => Some("wait until it is done"),
+                InitError::Exists { .. } => {
+                    Some("serve it with `usher-broker serve`; for another team name another directory with --data-dir")
+                }
+                _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ConfigError>() {
+            return Some(match error {
+                ConfigError::File { .. } => "name the file with --config, or make a team with `usher-broker init`",
+                ConfigError::PublicUrl { .. } => "write it like https://usher.example.com:8443",
+                ConfigError::Form { .. } | ConfigError::HalfCertificate => {
+                    "compare it with what `usher-broker config default` prints"
+                }
+            });
+        }
+        if let Some(error) = cause.downcast_ref::<SealKeyError>() {
+            return match error {
+                SealKeyError::File { .. } | SealKeyError::Owner { .. } => {
+                    Some("run it as the user that the data directory belongs to")
+                }
+                SealKeyError::Length { .. } => Some("restore the seal key from a backup; without it nothing opens"),
+                SealKeyError::LooseMode { .. } => Some("chmod 0600 it, and find out who has read it meanwhile"),
+                SealKeyError::Exists { .. } | SealKeyError::Random => None,
+            };
+        }
+        if let Some(ServeError::Listen { .. }) = cause.downcast_ref() {
+            return Some("free the address, or set `listen` in broker.toml to another one");
+        }
+        cause.downcast_ref::<NotFound>().map(NotFound::next)
+    })
+}
+
 /// `error: what: why`, then what to do about it.
 pub(super) fn failed(error: &anyhow::Error) {
     let mut out = std::io::stderr().lock();
     let _written = writeln!(out, "error: {error:#}").is_ok();
+    if let Some(next) = next(error) {
+        let _written = writeln!(out, "next: {next}").is_ok();
+    }
 }

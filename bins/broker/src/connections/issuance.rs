@@ -72,7 +72,8 @@ impl Issued {
     async fn in_place(&self, tx: &mut WriteTx) -> Result<bool, StoreError> {
         for server in &self.on_the_way {
             let now = servers::by_id(tx, server.id).await?;
-            if now.is_none_or(|now| now.placement != server.placement || now.project_id != server.project_id) {
+            if now.is_none_or(|now| now.placement != server.placement || now.project_id != server.project_id)
+            {
                 return Ok(false);
             }
         }

@@ -143,7 +143,12 @@ impl Signing<'_> {
     }
 
     /// Signed by the CA of the project that `server` belongs to: its sshd trusts no other.
-    async fn certificate(&self, grant: LegGrant, server: &Server, key: usize) -> Result<Certificate, ApiError> {
+    async fn certificate(
+        &self,
+        grant: LegGrant,
+        server: &Server,
+        key: usize,
+    ) -> Result<Certificate, ApiError> {
         let key = self.keys.get(key).ok_or_else(|| ApiError::internal("fewer keys than legs"))?;
         let authority = self.authorities.of(server.project_id)?;
         usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await.map_err(ApiError::internal)

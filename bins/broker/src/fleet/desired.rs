@@ -210,7 +210,8 @@ impl Wanted<'_> {
     /// The stored generation, when it says the same and a key that still holds signed it.
     fn unchanged(&self, state_key_ids: &[String]) -> Option<u64> {
         let stored = self.stored?;
-        let same = stored.sha256 == Sha256::of(self.body.as_bytes()) && state_key_ids.contains(&stored.key_id);
+        let same =
+            stored.sha256 == Sha256::of(self.body.as_bytes()) && state_key_ids.contains(&stored.key_id);
         same.then_some(stored.generation)
     }
 }

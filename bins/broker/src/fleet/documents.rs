@@ -8,8 +8,8 @@ use std::{
 use usher_account_lifecycle::{
     account::{AdminSudo, Shell},
     state::{
-        EncodeError, GroupEntry, HopEntry, ProjectRef, Role, ServerDocument, ServerRef, StateDocument, StateKey,
-        UserEntry, VERSION,
+        EncodeError, GroupEntry, HopEntry, ProjectRef, Role, ServerDocument, ServerRef, StateDocument,
+        StateKey, UserEntry, VERSION,
     },
 };
 use usher_store::{
@@ -41,9 +41,10 @@ pub(super) fn of_project(project: &ProjectState, keys: TeamKeys) -> Result<Strin
         };
         (account.login.clone(), entry)
     });
-    let groups = project.groups.iter().map(|group| {
-        (group.name.clone(), GroupEntry { gid: group.gid, members: group.members.clone() })
-    });
+    let groups = project
+        .groups
+        .iter()
+        .map(|group| (group.name.clone(), GroupEntry { gid: group.gid, members: group.members.clone() }));
     StateDocument {
         v: VERSION,
         project: ProjectRef { id: project.id, slug: project.slug.clone() },
@@ -122,7 +123,11 @@ mod tests {
             }],
         };
         let pin = Sha256::of(b"spki");
-        let keys = TeamKeys { ssh_user_ca: vec!["ssh-ed25519 AAAA".to_owned()], state_keys: vec![], pins: vec![pin] };
+        let keys = TeamKeys {
+            ssh_user_ca: vec!["ssh-ed25519 AAAA".to_owned()],
+            state_keys: vec![],
+            pins: vec![pin],
+        };
         let expected = format!(
             r#"{{"v":1,"project":{{"id":"{project}","slug":"shop"}},"ssh_user_ca":["ssh-ed25519 AAAA"],"admin_sudo":"passwordless","users":{{"alice":{{"id":"{user}","uid":60001,"gid":63002,"gecos":"Alice","shell":"/bin/bash","admin":true}}}},"groups":{{"sre":{{"gid":63001,"members":["alice"]}}}},"state_keys":[],"pins":["{pin}"]}}"#
         );

@@ -32,7 +32,9 @@ pub(super) fn parse(line: &str) -> Result<String, HostKeyError> {
         return Err(HostKeyError::Form);
     }
     let mut words = line.split(' ');
-    let (Some(algorithm), Some(encoded)) = (words.next(), words.next()) else { return Err(HostKeyError::Form) };
+    let (Some(algorithm), Some(encoded)) = (words.next(), words.next()) else {
+        return Err(HostKeyError::Form);
+    };
     let blob = BASE64.decode(encoded.as_bytes()).map_err(|_error| HostKeyError::Form)?;
     let mut rest = blob.as_slice();
     let check = match algorithm {
@@ -143,7 +145,10 @@ mod tests {
             (line("ssh-ed25519", "ssh-rsa", &[&[7; 32]]), HostKeyError::Form),
             (line("ssh-ed25519", "ssh-ed25519", &[&[7; 31]]), HostKeyError::Form),
             (line("ssh-ed25519", "ssh-ed25519", &[&[7; 32], &[]]), HostKeyError::Form),
-            (line("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", &[b"nistp384", &[4; 65]]), HostKeyError::Form),
+            (
+                line("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", &[b"nistp384", &[4; 65]]),
+                HostKeyError::Form,
+            ),
             (line("ssh-rsa", "ssh-rsa", &[&[1, 0, 1], &small]), HostKeyError::Size),
             (line("ssh-dss", "ssh-dss", &[&[1]]), HostKeyError::Algorithm),
             (

@@ -30,10 +30,15 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
     } else {
         next.run(request).await
     };
+    protect(&mut response);
+    response
+}
+
+/// Adds the headers to one answer.
+pub(super) fn protect(response: &mut Response) {
     for (name, value) in FIXED {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    response
 }
 
 /// Browsers name the origin of every post. Programs need not: what they send carries everything it needs by itself.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usher_testkit::NOW;
 use usher_types::{SecretToken, TokenId, TokenKind, UnixTime};
 
-use crate::team::{Team, enroll_body, facts};
+use crate::team::{Team, enroll_body};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_make_one_server_of_a_single_use_token() {
@@ -70,8 +70,10 @@ async fn every_refusal_looks_the_same() {
     let network = team.token(&admin, "shop", json!({"cidr": "198.51.100.0/24"})).await;
     let name = team.token(&admin, "shop", json!({"name_pattern": "db-*"})).await;
     let guessed = SecretToken::new(TokenKind::Enrollment, revoked_id, [0; 32]).reveal().to_string();
-    let unknown = SecretToken::new(TokenKind::Enrollment, TokenId::new(NOW, [0; 10]), [0; 32]).reveal().to_string();
-    let session = SecretToken::new(TokenKind::Session, TokenId::new(NOW, [0; 10]), [0; 32]).reveal().to_string();
+    let unknown =
+        SecretToken::new(TokenKind::Enrollment, TokenId::new(NOW, [0; 10]), [0; 32]).reveal().to_string();
+    let session =
+        SecretToken::new(TokenKind::Session, TokenId::new(NOW, [0; 10]), [0; 32]).reveal().to_string();
     team.clock.set(UnixTime::from_secs(NOW.as_secs() + 2));
 
     let mut answers = Vec::new();
@@ -86,7 +88,8 @@ async fn every_refusal_looks_the_same() {
 
     let reasons: Vec<Value> =
         team.events("server.enroll_refuse").await.iter().map(|event| event["reason"].clone()).collect();
-    let expected = ["token_used", "token_expired", "token_revoked", "network_not_allowed", "name_not_allowed"];
+    let expected =
+        ["token_used", "token_expired", "token_revoked", "network_not_allowed", "name_not_allowed"];
     assert_eq!(reasons, expected, "those who do not hold a token's secret leave no row");
 }
 
@@ -126,7 +129,9 @@ async fn the_host_cannot_choose_its_role() {
     let admin = team.session("admin").await;
     team.project(&admin, "shop").await;
     let token = team.token(&admin, "shop", json!({"via": "edge", "labels": {"env": "prod"}})).await;
-    for (field, value) in [("role", json!("bastion")), ("bastion_group", json!("edge")), ("project", json!("bank"))] {
+    for (field, value) in
+        [("role", json!("bastion")), ("bastion_group", json!("edge")), ("project", json!("bank"))]
+    {
         let mut body = enroll_body(&token, "web-1", 1);
         body[field] = value.clone();
         team.post(&team.stranger(), "/v1/enroll", body).await.error("invalid_request");
@@ -136,7 +141,10 @@ async fn the_host_cannot_choose_its_role() {
     }
     team.enroll(&token, "web-1", 1).await;
     let server = team.get(&admin, "/v1/servers/web-1").await.ok();
-    assert_eq!((&server["role"], &server["via"], &server["labels"]["env"]), (&json!("target"), &json!("edge"), &json!("prod")));
+    assert_eq!(
+        (&server["role"], &server["via"], &server["labels"]["env"]),
+        (&json!("target"), &json!("edge"), &json!("prod"))
+    );
 }
 
 #[tokio::test]
@@ -188,6 +196,8 @@ async fn enrolling_is_in_the_audit_log() {
     assert_eq!(events[0]["server_id"], agent.id.as_str());
     assert_eq!(events[0]["agent_key"], agent.caller.key.public().thumbprint().to_string());
     assert_eq!((&events[0]["role"], &events[0]["bastion_group"]), (&json!("bastion"), &json!("edge")));
-    assert!(!team.audit().await.iter().any(|row| row.to_string().contains(&token[34..])), "no secret in the log");
-    assert_eq!(facts(1)["addresses"][0]["ip"], "10.0.0.1");
+    assert!(
+        !team.audit().await.iter().any(|row| row.to_string().contains(token.get(34..).unwrap())),
+        "no secret in the log"
+    );
 }

@@ -4,7 +4,10 @@
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
-    sync::{Mutex, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -119,6 +122,11 @@ impl Team {
 
     /// A session of a user on a new, approved device.
     pub(crate) async fn session(&self, user_name: &str) -> Caller {
+        self.session_on(user_name, DeviceState::Approved).await
+    }
+
+    /// A session of a user on a new device in this state.
+    pub(crate) async fn session_on(&self, user_name: &str, state: DeviceState) -> Caller {
         let key = PrivateKey::generate(&mut rng(self.seed()));
         let mut random = rng(self.seed());
         let mut bytes = [0; 10];
@@ -133,7 +141,7 @@ impl Team {
             user_id: user.id,
             name: "laptop".parse().unwrap(),
             jkt: key.public().thumbprint(),
-            state: DeviceState::Approved,
+            state,
             created_at: NOW,
         };
         assert!(devices::create(&mut tx, &device, &key.public().to_sec1()).await.unwrap());
@@ -233,14 +241,7 @@ impl Team {
         self.once(caller, method, path, body, jti).await.0
     }
 
-    async fn once(
-        &self,
-        caller: &Caller,
-        method: &str,
-        path: &str,
-        body: &str,
-        jti: Jti,
-    ) -> (Reply, String) {
+    async fn once(&self, caller: &Caller, method: &str, path: &str, body: &str, jti: Jti) -> (Reply, String) {
         let (bare, query) = path.split_once('?').unwrap_or((path, ""));
         let proof_request = ProofRequest {
             method,

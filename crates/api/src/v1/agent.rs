@@ -91,7 +91,7 @@ pub struct SignedDocument {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountConflict {
-    /// `user`, `group`, `home`, `sudoers`, `sshd`.
+    /// `user`, `group`, `home`, `sudoers`, `sshd`; `step` for something that failed and will be tried again.
     pub kind: String,
     /// The name it is about.
     pub name: String,

@@ -79,7 +79,11 @@ fn connection(number: u16, jti: &str, answer: &str) -> NewConnection {
         }],
         created_at: NOW,
         expires_at: NOW.saturating_add(Duration::from_secs(180)),
-        request: RequestName { jkt: Sha256::of(b"device"), jti: jti.to_owned(), content: Sha256::of(b"content") },
+        request: RequestName {
+            jkt: Sha256::of(b"device"),
+            jti: jti.to_owned(),
+            content: Sha256::of(b"content"),
+        },
         answer: answer.to_owned(),
     }
 }

@@ -147,15 +147,24 @@ async fn a_page_leads_to_one_code_and_a_code_is_used_once() {
 }
 
 #[tokio::test]
-async fn disabling_a_user_takes_back_codes_on_their_way() {
+async fn disabling_a_user_takes_back_its_set_up_code() {
     let db = Db::new().await;
     let mut tx = db.store.begin().await.unwrap();
     let alice = user(&mut tx, "alice").await;
-    let (pending, set_up) = (code(alice.id, b"pending"), Sha256::of(b"set-up"));
+    let set_up = Sha256::of(b"set-up");
     sign_in::new_set_up_code(&mut tx, alice.id, set_up, NOW, later(3600)).await.unwrap();
-    sign_in::insert_code(&mut tx, Sha256::of(b"page"), &pending).await.unwrap();
     let change = UserChange { status: Some(UserStatus::Disabled), ..UserChange::default() };
     users::update(&mut tx, &alice, &change, NOW).await.unwrap();
-    assert_eq!(sign_in::code(&mut tx, pending.code_hash).await.unwrap(), None);
     assert_eq!(sign_in::set_up_owner(&mut tx, set_up).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_new_set_up_code_takes_back_authorization_codes_on_their_way() {
+    let db = Db::new().await;
+    let mut tx = db.store.begin().await.unwrap();
+    let alice = user(&mut tx, "alice").await;
+    let pending = code(alice.id, b"pending");
+    sign_in::insert_code(&mut tx, Sha256::of(b"page"), &pending).await.unwrap();
+    sign_in::new_set_up_code(&mut tx, alice.id, Sha256::of(b"set-up"), NOW, later(3600)).await.unwrap();
+    assert_eq!(sign_in::code(&mut tx, pending.code_hash).await.unwrap(), None);
 }

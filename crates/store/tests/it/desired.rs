@@ -111,14 +111,15 @@ async fn generations_follow_each_other_and_never_fork() {
         (3, "three", true),
     ] {
         let mut tx = world.store.begin().await.unwrap();
-        assert_eq!(desired::put(&mut tx, &document(&name, generation, body)).await.unwrap(), stored, "{body}");
+        assert_eq!(
+            desired::put(&mut tx, &document(&name, generation, body)).await.unwrap(),
+            stored,
+            "{body}"
+        );
         tx.commit().await.unwrap();
     }
     let mut reader = world.store.read().await.unwrap();
-    assert_eq!(
-        desired::document(&mut reader, &name).await.unwrap(),
-        Some(document(&name, 3, "three"))
-    );
+    assert_eq!(desired::document(&mut reader, &name).await.unwrap(), Some(document(&name, 3, "three")));
 }
 
 #[tokio::test]

@@ -8,12 +8,16 @@
 
 mod accounts;
 mod audit;
+mod connections;
 mod credentials;
+mod desired;
 mod directory;
 mod durability;
 mod epoch;
 mod open;
 mod redemption;
 mod replay;
+mod servers;
 mod statements;
 mod support;
+mod world;

@@ -29,7 +29,10 @@ async fn a_single_use_token_makes_one_server_however_many_try_at_once() {
     assert_eq!(made, 1);
     let mut reader = world.store.read().await.unwrap();
     assert_eq!(servers::list(&mut reader).await.unwrap().len(), 1);
-    assert_eq!(usher_store::tokens::by_id(&mut reader, fixture::token(1)).await.unwrap().unwrap().terms.uses, 1);
+    assert_eq!(
+        usher_store::tokens::by_id(&mut reader, fixture::token(1)).await.unwrap().unwrap().terms.uses,
+        1
+    );
 }
 
 #[tokio::test]
@@ -135,9 +138,12 @@ async fn a_report_moves_the_epoch_only_for_addresses_and_host_keys() {
     other_os.os = "Ubuntu".to_owned();
     let mut other_keys = other_os.clone();
     other_keys.host_keys = facts(2).host_keys;
-    for (facts, addresses, host_keys) in
-        [(facts(1), false, false), (other_os, false, false), (other_keys, false, true), (facts(2), true, false)]
-    {
+    for (facts, addresses, host_keys) in [
+        (facts(1), false, false),
+        (other_os, false, false),
+        (other_keys, false, true),
+        (facts(2), true, false),
+    ] {
         let mut tx = world.store.begin().await.unwrap();
         let before = tx.epoch().await.unwrap();
         let changed = servers::report(&mut tx, server, &report(facts), NOW).await.unwrap();

@@ -9,7 +9,10 @@ fn refused(outcome: &Value) -> Result<String> {
     if text(outcome, "outcome")? != "refused" {
         bail!("expected a refusal: {outcome}");
     }
-    text(outcome, "page")
+    let page = text(outcome, "page")?;
+    // The sentence that matters.
+    let said = page.split_once("That did not work.").map_or(page.as_str(), |(_, rest)| rest);
+    Ok(said.trim().split(". ").next().unwrap_or_default().to_owned())
 }
 
 /// The whole way: address, page, redirect, session.

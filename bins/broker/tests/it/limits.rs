@@ -1,0 +1,81 @@
+//! Rate limits, and connections that dawdle.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tokio::io::AsyncReadExt as _;
+
+use crate::{Broker, Caller, broker::Client};
+
+#[tokio::test]
+async fn too_many_requests_say_when_to_come_back() {
+    let broker = Broker::start_with(|config| {
+        config.limits.enrollments_burst = NonZeroU32::new(2).unwrap();
+        config.limits.enrollments_per_minute = NonZeroU32::new(1).unwrap();
+    })
+    .await;
+    let mut stranger = Caller::stranger(&broker);
+    stranger.learn_nonce().await;
+    let body = Client::new().token_request("AAAA");
+    for _ in 0..2 {
+        stranger.call("POST", "/v1/token", &body).await.refused(400, "invalid_grant");
+    }
+    let refused = stranger.call("POST", "/v1/token", &body).await;
+    refused.refused(429, "too_many_requests");
+    assert!(refused.retry_after.unwrap().parse::<u64>().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn sign_in_is_limited_by_address_and_by_name() {
+    let broker = Broker::start_with(|config| {
+        config.limits.sign_ins_burst = NonZeroU32::new(2).unwrap();
+        config.limits.sign_ins_per_minute = NonZeroU32::new(1).unwrap();
+    })
+    .await;
+    for expected in [401, 401, 429] {
+        let answer = broker.post_form("/set-up", &[("code", "AAAAA-AAAAA-AAAAA-AAAAA")]).await;
+        assert_eq!(answer.status().as_u16(), expected);
+        if expected == 429 {
+            assert!(answer.headers().contains_key("retry-after"));
+            assert!(answer.text().await.unwrap().contains("Too many attempts"));
+        }
+    }
+}
+
+/// A person with an ordinary burst: 200 hosts at once must pass.
+#[tokio::test]
+async fn two_hundred_connections_at_once_are_no_attack() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let mut caller = broker.session(&admin).await;
+    for _ in 0..200 {
+        let body = serde_json::json!({"server": "web-1", "purpose": "command", "keys": []});
+        let answer = caller.call("POST", "/v1/connections", &body).await;
+        assert_ne!(answer.status, 429, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let broker = Broker::start_with(|config| {
+        config.tls.handshake_timeout_seconds = NonZeroU32::new(1).unwrap();
+    })
+    .await;
+    let mut silent = tokio::net::TcpStream::connect(broker.origin.trim_start_matches("https://")).await.unwrap();
+    let mut byte = [0; 1];
+    let closed = tokio::time::timeout(Duration::from_secs(20), silent.read(&mut byte)).await.unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn the_broker_stops_in_order_and_the_log_is_good() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let _caller = broker.session(&admin).await;
+    let config = broker.app.config().clone();
+    let directory = broker.stop().await;
+    let store = usher_store::Store::open(&config.data_dir.join("usher.db")).await.unwrap();
+    let mut reader = store.read().await.unwrap();
+    let verified = usher_store::audit::verify(&mut reader, &[]).await;
+    assert!(verified.is_ok() || format!("{verified:?}").contains("Checkpoint"), "{verified:?}");
+    drop(directory);
+}

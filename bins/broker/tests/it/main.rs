@@ -1,0 +1,24 @@
+//! The broker over its own HTTPS, in this process: a real database, real TLS, forms as a browser sends them.
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "tests read the clock and start the built program")]
+
+mod admin;
+mod admins;
+mod bad_input;
+mod broker;
+mod caller;
+mod command_line;
+mod connections;
+mod enrollment;
+mod fleet;
+mod limits;
+mod openapi;
+mod proofs;
+mod repeats;
+mod set_up;
+mod sign_in;
+mod team;
+mod unauthorized;
+
+pub(crate) use broker::Broker;
+pub(crate) use caller::{Answer, Caller};

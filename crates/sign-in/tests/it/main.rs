@@ -1,0 +1,17 @@
+//! Signing in through the public API.
+#![expect(clippy::disallowed_methods, reason = "tests measure time")]
+
+mod authorization;
+mod password;
+mod props;
+mod set_up;
+mod sign_in;
+mod totp;
+
+use usher_types::UnixTime;
+
+const NOW: UnixTime = UnixTime::from_secs(1_790_000_000);
+
+fn rng() -> rand_core::UnwrapErr<getrandom::SysRng> {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}

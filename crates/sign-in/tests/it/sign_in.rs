@@ -1,0 +1,111 @@
+//! Password and code together.
+
+use std::time::Duration;
+
+use usher_identity::{AuthenticationMethod, Login as _};
+use usher_sign_in::{Credentials, Failures, NewPassword, PasswordHash, Refusal, TotpSecret, verify};
+use usher_types::{UnixTime, UserId};
+
+use crate::NOW;
+
+const PASSWORD: &str = "correct horse battery";
+
+fn totp() -> TotpSecret {
+    TotpSecret::new([7; 20])
+}
+
+fn alice() -> Credentials {
+    let password = NewPassword::parse(PASSWORD, &"alice".parse().unwrap()).unwrap();
+    Credentials {
+        user_id: UserId::new(NOW, [1; 10]),
+        active: true,
+        password: Some(PasswordHash::of(&password, [3; 16]).unwrap()),
+        totp: Some(totp()),
+        last_used_step: None,
+        failures: Failures::default(),
+    }
+}
+
+#[track_caller]
+fn refused(credentials: Option<&Credentials>, password: &str, code: &str, expected: Refusal) {
+    assert_eq!(verify(credentials, password, code, NOW).unwrap_err(), expected);
+}
+
+#[test]
+fn a_good_password_and_a_good_code_sign_in() {
+    let verified = verify(Some(&alice()), PASSWORD, &totp().code_at(NOW), NOW).unwrap();
+    assert_eq!(verified.used_step, NOW.as_secs() / 30);
+    assert_eq!(verified.login.user_id(), alice().user_id);
+    assert_eq!(verified.login.auth_time(), NOW);
+    use AuthenticationMethod::{MultiFactor, OneTimePassword, Password};
+    assert_eq!(verified.login.amr(), [Password, OneTimePassword, MultiFactor]);
+}
+
+#[test]
+fn each_part_alone_is_not_enough() {
+    let code = totp().code_at(NOW);
+    let alice = alice();
+    refused(None, PASSWORD, &code, Refusal::UnknownUser);
+    refused(Some(&alice), "correct horse batterx", &code, Refusal::PasswordWrong);
+    refused(Some(&alice), "", &code, Refusal::PasswordWrong);
+    refused(Some(&alice), PASSWORD, "000000", Refusal::CodeWrong);
+    refused(Some(&alice), PASSWORD, "", Refusal::CodeWrong);
+    refused(Some(&Credentials { active: false, ..alice.clone() }), PASSWORD, &code, Refusal::Disabled);
+    refused(Some(&Credentials { password: None, ..alice.clone() }), PASSWORD, &code, Refusal::NotSetUp);
+    refused(Some(&Credentials { password: None, ..alice.clone() }), "", &code, Refusal::NotSetUp);
+    refused(Some(&Credentials { totp: None, ..alice }), PASSWORD, &code, Refusal::NotSetUp);
+}
+
+/// RFC 6238 section 5.2: a code works once. Neither the same again nor an older one that is still in the window.
+#[test]
+fn a_used_code_is_refused() {
+    let step = NOW.as_secs() / 30;
+    let code = totp().code_at(NOW);
+    for last in [step, step + 1] {
+        let used = Credentials { last_used_step: Some(last), ..alice() };
+        refused(Some(&used), PASSWORD, &code, Refusal::CodeReused);
+    }
+    let used = Credentials { last_used_step: Some(step - 1), ..alice() };
+    assert!(verify(Some(&used), PASSWORD, &code, NOW).is_ok());
+}
+
+#[test]
+fn failures_lock_for_longer_and_longer_but_never_for_good() {
+    let mut failures = Failures::default();
+    let mut waits = Vec::new();
+    for _ in 0..14 {
+        failures = failures.one_more(NOW);
+        waits.push(failures.locked_until.map_or(0, |end| end.since(NOW).as_secs()));
+    }
+    assert_eq!(waits, [0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900, 900, 900, 900]);
+    let locked = Credentials { failures, ..alice() };
+    refused(Some(&locked), PASSWORD, &totp().code_at(NOW), Refusal::Locked);
+    let later = NOW.saturating_add(Duration::from_secs(900));
+    assert!(verify(Some(&locked), PASSWORD, &totp().code_at(later), later).is_ok());
+    assert!(Failures { count: u32::MAX, locked_until: None }.one_more(NOW).locked(NOW));
+}
+
+/// Threat 55: an unknown user costs what a known one costs. Generous, because machines that test are busy: a missing hash
+/// would be a hundred times faster.
+#[test]
+fn an_unknown_user_takes_as_long_as_a_wrong_password() {
+    let alice = alice();
+    let time = |credentials: Option<&Credentials>| {
+        (0..3)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                assert!(verify(credentials, "wrong password", "000000", NOW).is_err());
+                start.elapsed()
+            })
+            .min()
+            .unwrap()
+    };
+    let _warm = time(None);
+    let (known, unknown) = (time(Some(&alice)), time(None));
+    assert!(unknown * 3 > known && known * 3 > unknown, "known {known:?}, unknown {unknown:?}");
+}
+
+#[test]
+fn a_clock_before_1970_is_no_panic() {
+    assert!(verify(Some(&alice()), PASSWORD, "123456", UnixTime::from_millis(-1)).is_err());
+}
