@@ -1,12 +1,16 @@
 //! `usher doctor`: looks at every part between this client and its broker, and says which one is wrong and what to do.
 //! Changes nothing.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use usher_api::v1::Me;
+use usher_types::UnixTime;
 
 use crate::{
     api::Api,
     cli::Context,
+    clock,
     config::{self, Team},
     exit::{Exit, Failure},
     files, output, spawn,
@@ -22,6 +26,9 @@ enum Verdict {
     Ok,
     Warning,
 }
+
+/// Half of what a proof may be off.
+const TOLERANCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Serialize)]
 struct Check {
@@ -63,6 +70,7 @@ pub fn run(context: &Context) -> Result<(), Failure> {
             report.add("team", Ok(format!("`{slug}` at {}", team.url)), Verdict::Failed);
             report.add("device key", device_key(context, &team), Verdict::Failed);
             report.add("broker", broker(context, &team), Verdict::Failed);
+            report.add("clock", clock_offset(context, &team), Verdict::Failed);
             report.add("session", session(context), Verdict::Warning);
         }
         Err(failure) => report.add("team", Err(failure), Verdict::Failed),
@@ -146,17 +154,47 @@ fn device_key(context: &Context, team: &Team) -> Result<String, Failure> {
     Ok(format!("only you can read it; thumbprint {}", key.thumbprint()))
 }
 
-/// Reaches the broker under the pin. Also tells a wrong clock: proofs older or newer than a minute are refused.
+/// Reaches the broker under the pin.
 fn broker(context: &Context, team: &Team) -> Result<String, Failure> {
     let client = teams::client(&context.environment.config, team)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io("cannot start", &error))?;
-    let found = runtime.block_on(client.team()).map_err(|error| teams::failure(&error))?;
+    let found = runtime()?.block_on(client.team()).map_err(|error| teams::failure(&error))?;
     let trust =
         if team.pin.is_some() { "has the pinned root" } else { "has a root that this machine trusts" };
     Ok(format!("version {} of team `{}` answers and {trust}", found.version, found.team))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot start", &error))
+}
+
+/// Compares this clock with the broker's: proofs may be a minute off, certificates little more.
+fn clock_offset(context: &Context, team: &Team) -> Result<String, Failure> {
+    let client = teams::client(&context.environment.config, team)?;
+    let date = runtime()?.block_on(client.date()).map_err(|error| teams::failure(&error))?;
+    let unreadable = || Failure::new(Exit::Network, "the broker's answer has no readable date");
+    let broker = date.as_deref().and_then(http_date).ok_or_else(unreadable)?;
+    let now = clock::now();
+    let (offset, word) =
+        if now < broker { (broker.since(now), "behind") } else { (now.since(broker), "ahead") };
+    let text = format!("about {} s {word} the broker's", offset.as_secs());
+    if offset < TOLERANCE {
+        return Ok(text);
+    }
+    Err(Failure::other(format!("{text}; proofs that are a minute off are refused"))
+        .next("set this machine's clock, for example with an NTP service"))
+}
+
+/// `Tue, 24 Nov 2026 09:45:35 GMT` (RFC 9110 section 5.6.7).
+fn http_date(text: &str) -> Option<UnixTime> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let words: Vec<&str> = text.split(' ').collect();
+    let [_weekday, day, month, year, time, "GMT"] = words.as_slice() else { return None };
+    let month = MONTHS.iter().position(|name| name == month)? + 1;
+    format!("{year}-{month:02}-{day}T{time}Z").parse().ok()
 }
 
 fn session(context: &Context) -> Result<String, Failure> {
@@ -167,4 +205,23 @@ fn session(context: &Context) -> Result<String, Failure> {
         failure
     })?;
     Ok(format!("`{}` on device `{}` until {}", me.user.user_name, me.device.name, me.session.expires_at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::http_date;
+
+    #[test]
+    fn reads_the_date_of_an_answer() {
+        let date = http_date("Tue, 24 Nov 2026 09:45:35 GMT").unwrap();
+        assert_eq!(date.to_string(), "2026-11-24T09:45:35.000Z");
+        for wrong in [
+            "",
+            "Tue, 24 Nov 2026 09:45:35",
+            "Tuesday, 24-Nov-26 09:45:35 GMT",
+            "Tue, 44 Foo 2026 09:45:35 GMT",
+        ] {
+            assert!(http_date(wrong).is_none(), "{wrong}");
+        }
+    }
 }

@@ -162,7 +162,6 @@ fn default_next(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::LoginRequired | ErrorCode::InsufficientUserAuthentication => Some("run `usher login`"),
         ErrorCode::DevicePending => Some("ask an administrator to run `usher device approve`"),
-        ErrorCode::NotFound => Some("`usher servers` shows what you may reach"),
         _ => None,
     }
 }

@@ -11,6 +11,9 @@ use std::{
     path::Path,
 };
 
+use usher_api::v1::{Page, Server};
+use usher_types::TeamSlug;
+
 use crate::{exit::Failure, files};
 
 const HEADER: &str = "#usher-names-v1\n";
@@ -187,4 +190,13 @@ pub fn remember(path: &Path, team: &str, name: &str) -> Result<(), Failure> {
         return Ok(());
     }
     update(path, |index| index.insert(team, name))
+}
+
+/// Takes over a team's list of servers.
+///
+/// # Errors
+/// As [`update`].
+pub fn keep(path: &Path, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure> {
+    let names = servers.items.iter().map(|server| server.name.to_string());
+    update(path, |index| index.replace(team.as_str(), names))
 }

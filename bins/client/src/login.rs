@@ -13,7 +13,7 @@ use crate::{
     cli::Context,
     config::{self, Config, Team},
     exit::{Exit, Failure},
-    index::{self, Index},
+    index,
     output, random, spawn,
     ssh_agent::{
         control::{Answer, Request, SignIn, SignedIn, unexpected},
@@ -183,13 +183,8 @@ fn after_sign_in(
 /// When it cannot be fetched or written.
 pub fn refresh_names(context: &Context, team: &TeamSlug) -> Result<Page<Server>, Failure> {
     let servers: Page<Server> = Api::open(context, team)?.get("/v1/servers")?;
-    write_names(context, team, &servers)?;
+    index::keep(&context.environment.names(), team, &servers)?;
     Ok(servers)
-}
-
-fn write_names(context: &Context, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure> {
-    let names = servers.items.iter().map(|server| server.name.to_string());
-    index::update(&context.environment.names(), |index: &mut Index| index.replace(team.as_str(), names))
 }
 
 /// Ends the session of the current team.

@@ -154,6 +154,23 @@ impl Client {
         .await
     }
 
+    /// The broker's clock as its `date` header shows it (RFC 9110 section 6.6.1), to compare a doubtful clock with.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn date(&self) -> Result<Option<String>, CallError> {
+        let call = Call {
+            method: Method::GET,
+            path: "/v1/team".to_owned(),
+            query: String::new(),
+            body: Bytes::new(),
+            token: None,
+            wait: Duration::ZERO,
+        };
+        let answer = self.send(&call).await?;
+        Ok(answer.headers.get(header::DATE).and_then(|value| value.to_str().ok()).map(str::to_owned))
+    }
+
     /// Sends until there is an answer, and reads it.
     pub(crate) async fn run<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
         let answer = self.send(&call).await?;

@@ -82,7 +82,8 @@ impl Stack {
         for device in self.devices_of(name, "pending")? {
             self.approve_device(&device)?;
         }
-        Ok(())
+        // Bare names are known from here on.
+        self.usher(name, &["servers"])?.read().map(drop)
     }
 
     /// The audit log from the first row on.

@@ -10,7 +10,7 @@ use url::Url;
 
 /// Styles from here, nothing else; forms go here, and by redirect to the loopback of the program that asked (browsers
 /// apply `form-action` to redirects of a form too).
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:* http://[::1]:*; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:*; \
                       frame-ancestors 'none'; base-uri 'none'";
 
 const FIXED: [(HeaderName, &str); 5] = [

@@ -86,18 +86,28 @@ fn tail(context: &Context, after: Option<i64>) -> Result<(), Failure> {
 fn lines(page: &AuditPage) -> String {
     let mut text = String::new();
     for event in &page.items {
-        let field = |name: &str| event.event.get(name).map(plain).unwrap_or_default();
+        let part = |path: &str| event.event.pointer(path).map(plain).unwrap_or_default();
         text.push_str(&format!(
-            "{:>6}  {}  {}  {}\n",
+            "{:>6}  {}  {:<22} {}  by {}\n",
             event.position,
-            field("time"),
-            field("type"),
-            event.event
+            part("/at"),
+            part("/event/type"),
+            details(event.event.get("event"), "type"),
+            details(event.event.get("actor"), "")
         ));
     }
     text
 }
 
+/// `name=value` of everything but one field, which is shown already.
+fn details(value: Option<&serde_json::Value>, shown: &str) -> String {
+    let Some(fields) = value.and_then(serde_json::Value::as_object) else { return String::new() };
+    let pairs = fields.iter().filter(|(name, _)| *name != shown);
+    pairs.map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(" ")
+}
+
 fn plain(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    // Names in the log are checked ones, but a terminal deserves a second look.
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -57,7 +57,7 @@ pub fn run(environment: &Environment, runtime: &Path, detached: bool) -> Result<
             let _ = usher_telemetry::init("info,usher=debug", usher_telemetry::Format::Text);
             output::note(&format!("serving in `{}`", runtime.display()));
         }
-        let teams = Arc::new(ConfiguredTeams::new(environment.config.clone()));
+        let teams = Arc::new(ConfiguredTeams::new(environment.config.clone(), environment.names()));
         let agent = Agent::new(teams);
         tokio::select! {
             () = agent.serve(sockets) => {}

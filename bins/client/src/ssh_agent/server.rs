@@ -51,6 +51,8 @@ struct State {
     slots: Slots,
     waiting: BTreeMap<Ticket, oneshot::Sender<()>>,
     sessions: BTreeMap<TeamSlug, Session>,
+    /// When each team's list of servers was last asked for.
+    names_asked: BTreeMap<TeamSlug, UnixTime>,
     sockets: u64,
 }
 

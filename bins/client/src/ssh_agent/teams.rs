@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use usher_api::v1::{Connection, ConnectionRequest, TokenRequest, TokenResponse};
+use usher_api::v1::{Connection, ConnectionRequest, Page, Server, TokenRequest, TokenResponse};
 use usher_api_client::{CallError, Client, ClientConfig, Method};
 use usher_telemetry::Chain;
 use usher_types::{SecretToken, TeamSlug, TokenKind};
@@ -14,6 +14,7 @@ use crate::{
     clock,
     config::{self, Config},
     exit::{Exit, Failure},
+    index,
 };
 
 /// One team's broker. Holds the session's token once there is one.
@@ -36,19 +37,26 @@ pub trait Teams: Send + Sync {
     /// # Errors
     /// When the team is unknown or its key unusable.
     fn open(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure>;
+
+    /// Writes down which servers a team has, for `usher resolve`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep_names(&self, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure>;
 }
 
 /// Teams of the client's configuration.
 #[derive(Debug)]
 pub struct ConfiguredTeams {
     directory: PathBuf,
+    names: PathBuf,
 }
 
 impl ConfiguredTeams {
-    /// Reads `config.toml` and the device key in `directory` whenever a team is opened.
+    /// Reads `config.toml` and the device key in `directory` whenever a team is opened; writes the index `names`.
     #[must_use]
-    pub fn new(directory: PathBuf) -> Self {
-        Self { directory }
+    pub fn new(directory: PathBuf, names: PathBuf) -> Self {
+        Self { directory, names }
     }
 }
 
@@ -57,6 +65,10 @@ impl Teams for ConfiguredTeams {
         let config = Config::load(&self.directory)?;
         let (_, settings) = config.team(Some(team.as_str()))?;
         Ok(Arc::new(RemoteBroker { client: client(&self.directory, settings)? }))
+    }
+
+    fn keep_names(&self, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure> {
+        index::keep(&self.names, team, servers)
     }
 }
 

@@ -284,6 +284,10 @@ impl Teams for FakeTeams {
     fn open(&self, _team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure> {
         Ok(Arc::<FakeBroker>::clone(&self.0))
     }
+
+    fn keep_names(&self, _team: &TeamSlug, _servers: &Page<Server>) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// A client's home with a configured team, and a background process that serves it from inside the test.

@@ -44,8 +44,9 @@ pub(super) fn inspected(stack: &mut Stack) -> Result<String> {
         bail!("extensions: {extensions:?}");
     }
     let options = section("Critical Options:");
+    let address = if files.bastion()?.name == "bastion-1" { "10.77.2.21" } else { "10.77.2.22" };
     let bastion_only =
-        options.iter().any(|line| line.starts_with("source-address") && line.contains("10.77.2.21"));
+        options.iter().all(|line| line.starts_with("source-address") && line.contains(address));
     if options.len() != 1 || !bastion_only {
         bail!("critical options: {options:?}");
     }

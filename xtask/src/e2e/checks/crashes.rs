@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,28 +59,41 @@ pub(super) fn agent_killed(stack: &mut Stack) -> Result<String> {
 /// Killed under load: whoever got a certificate is in the audit log.
 pub(super) fn broker_killed(stack: &mut Stack) -> Result<String> {
     stack.ready("alice")?;
-    let key = keygen(stack.client()?, "/root/load-key")?;
+    let client = stack.client()?;
+    let keys = ["target", "hop-1", "hop-2"].map(|name| keygen(client, &format!("/root/load-{name}")));
+    let keys = keys.into_iter().collect::<Result<Vec<_>>>()?;
     stack.own_device("alice")?;
-    let (done, shared) = (AtomicBool::new(false), &*stack);
+    let (done, made, shared) = (AtomicBool::new(false), AtomicU32::new(0), &*stack);
+    let last = Mutex::new(String::new());
     let worker = || {
         let mut got = BTreeSet::new();
         while !done.load(Ordering::SeqCst) {
             // Refusals and lost connections are to be expected here; only certificates count.
-            let Ok(outcome) = shared.ask("alice", "target-1", std::slice::from_ref(&key)) else { continue };
-            let id = outcome.pointer("/connection/id").and_then(Value::as_str);
-            got.extend(id.map(str::to_owned));
+            let outcome = match shared.ask("alice", "target-1", &keys) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    *last.lock().unwrap_or_else(PoisonError::into_inner) = format!("{error:#}");
+                    continue;
+                }
+            };
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = outcome.to_string();
+            if let Some(id) = outcome.pointer("/connection/id").and_then(Value::as_str) {
+                got.insert(id.to_owned());
+                made.fetch_add(1, Ordering::SeqCst);
+            }
         }
         got
     };
     let (got, restart_ms) = std::thread::scope(|scope| -> Result<_> {
         let workers: Vec<_> = (0..4).map(|_| scope.spawn(worker)).collect();
-        let killed = kill_broker_repeatedly(shared);
+        let killed = kill_broker_repeatedly(shared, &made);
         done.store(true, Ordering::SeqCst);
         let mut got = BTreeSet::new();
         for worker in workers {
             got.extend(worker.join().map_err(|_panic| anyhow::anyhow!("a thread panicked"))?);
         }
-        Ok((got, killed?))
+        let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok((got, killed.with_context(|| format!("the last answer was {last}"))?))
     })?;
     if got.len() < 10 {
         bail!("only {} certificates were made meanwhile, so this shows little", got.len());
@@ -101,13 +117,13 @@ pub(super) fn broker_killed(stack: &mut Stack) -> Result<String> {
     ))
 }
 
-fn kill_broker_repeatedly(stack: &Stack) -> Result<u64> {
+fn kill_broker_repeatedly(stack: &Stack, made: &AtomicU32) -> Result<u64> {
     let (broker, mut slowest) = (stack.host("broker")?, 0);
     for _ in 0..3 {
-        // Some work in between, seen from the connections that are open.
-        let before = count_requests(stack);
-        clock::wait_for("some connections", Duration::from_secs(10), || {
-            (count_requests(stack) >= before + 4).then_some(())
+        // Some work in between.
+        let before = made.load(Ordering::SeqCst);
+        clock::wait_for("some connections", Duration::from_secs(15), || {
+            (made.load(Ordering::SeqCst) >= before + 5).then_some(())
         })?;
         broker.kill_dead("usher-broker")?;
         let watch = Stopwatch::start();
@@ -115,15 +131,6 @@ fn kill_broker_repeatedly(stack: &Stack) -> Result<u64> {
         slowest = slowest.max(watch.ms());
     }
     Ok(slowest)
-}
-
-/// How often the hosts' clients asked so far, read from the database's growth: any change is work.
-fn count_requests(stack: &Stack) -> u64 {
-    let size = |name: &str| {
-        let path = stack.host("broker").and_then(|host| host.path(&format!("/var/lib/usher-broker/{name}")));
-        path.ok().and_then(|path| path.metadata().ok()).map(|metadata| metadata.len()).unwrap_or_default()
-    };
-    (size("usher.db") + size("usher.db-wal")) / 4096
 }
 
 /// The broker is needed for new certificates only.

@@ -30,7 +30,8 @@ fn ssh<'a>(stack: &'a Stack, files: &Files, args: &[&str]) -> Result<HostCmd<'a>
     let bastion = files.bastion()?;
     let address = if bastion.name == "bastion-1" { "10.77.1.21" } else { "10.77.1.22" };
     let to = format!("{}@{address}", bastion.account);
-    let command = stack.client()?.cmd(["timeout", "5", "ssh"]).args(OPTIONS);
+    // The first value of an option counts; refusals of channels are told at level INFO.
+    let command = stack.client()?.cmd(["timeout", "5", "ssh", "-o", "LogLevel=INFO"]).args(OPTIONS);
     Ok(command.args(["-i", &bastion.key]).args(args).args(["--", &to]).limit(Duration::from_secs(10)))
 }
 
@@ -87,7 +88,7 @@ pub(super) fn no_unix_socket(stack: &mut Stack) -> Result<String> {
     listen(bastion, &["nc", "-lkU", socket], socket)?;
     bastion.cmd(["chmod", "666", socket]).read()?;
     let forward = format!("127.0.0.1:9901:{socket}");
-    let tunnel = ssh(stack, &files, &["-N", "-o", "LogLevel=INFO", "-L", &forward])?.start()?;
+    let tunnel = ssh(stack, &files, &["-N", "-L", &forward])?.start()?;
     let client = stack.client()?;
     clock::wait_for("the tunnel's near end", Duration::from_secs(5), || {
         client.run(["ss", "-Hlnt"]).ok().filter(|output| output.stdout.contains(":9901"))

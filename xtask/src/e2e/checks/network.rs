@@ -16,7 +16,9 @@ pub(super) fn targets_are_out_of_reach(stack: &mut Stack) -> Result<String> {
         bastion.cmd(["nc", "-z", "-w2", address, "22"]).read()?;
         let direct = client.run(["nc", "-zv", "-w2", address, "22"])?;
         seen = direct.fails()?.stderr.trim().to_owned();
-        for gateway in ["10.77.1.21", "10.77.1.5"] {
+        // A clever user's own route, through a bastion and through the broker.
+        let gateways: &[&str] = if *name == "target-1" { &["10.77.1.21", "10.77.1.5"] } else { &[] };
+        for gateway in gateways {
             client.cmd(["ip", "route", "add", "10.77.2.0/24", "via", gateway]).read()?;
             let routed = client.run(["nc", "-z", "-w1", address, "22"]);
             client.cmd(["ip", "route", "del", "10.77.2.0/24", "via", gateway]).read()?;

@@ -89,6 +89,7 @@ pub(super) fn unapproved_device(stack: &mut Stack) -> Result<String> {
     let resolve = stack.usher("alice", &["resolve", "target-1"])?.output()?;
     stack.approve_device(device)?;
     stack.usher("alice", &["ssh", "target-1", "--", "true"])?.read()?;
+    stack.usher("alice", &["servers"])?.read()?;
     let said = denied.stderr.lines().next().unwrap_or_default();
     Ok(format!("{said}; usher resolve ended with {}", resolve.status))
 }

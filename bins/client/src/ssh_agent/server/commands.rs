@@ -28,6 +28,8 @@ use crate::{
 
 /// As many keys as a route has legs at most: target and two hops.
 const KEYS: usize = 3;
+/// How old the index of server names may get while somebody works with a team's servers.
+const NAMES_FRESH: Duration = Duration::from_secs(60);
 /// Waiting for handshake slots ends with an error after this.
 const SLOTS_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -152,7 +154,39 @@ impl Agent {
     async fn call(&self, team: &TeamSlug, call: &Call) -> Result<Answer, Failure> {
         let broker = self.broker(team)?;
         let body = broker.call(call).await.map_err(|failure| self.note(team, failure))?;
+        self.freshen_names(team, &broker);
         Ok(Answer::Called { body })
+    }
+
+    /// Keeps the index of names that `usher resolve` reads as fresh as the work with the team is: servers come, and a
+    /// device is approved, without anybody asking for the list. In the background, and at most once a minute.
+    fn freshen_names(&self, team: &TeamSlug, broker: &Arc<dyn Broker>) {
+        let now = clock::now();
+        let asked = self.state().names_asked.get(team).copied();
+        if asked.is_some_and(|asked| now.since(asked) < NAMES_FRESH) {
+            return;
+        }
+        self.state().names_asked.insert(team.clone(), now);
+        let (agent, team, broker) = (self.clone(), team.clone(), Arc::clone(broker));
+        tokio::spawn(async move {
+            let list = Call {
+                method: "GET".to_owned(),
+                path: "/v1/servers".to_owned(),
+                query: String::new(),
+                body: None,
+            };
+            let servers = broker.call(&list).await.ok().and_then(|page| serde_json::from_value(page).ok());
+            let Some(servers) = servers else {
+                // Not approved yet, most likely: the next call may be luckier.
+                agent.state().names_asked.remove(&team);
+                return;
+            };
+            let teams = Arc::clone(&agent.teams);
+            let kept = tokio::task::spawn_blocking(move || teams.keep_names(&team, &servers));
+            if let Ok(Err(failure)) = kept.await {
+                tracing::warn!(%failure, "the index of server names was not written");
+            }
+        });
     }
 
     async fn connect(&self, connect: Connect, peer: &Lineage) -> Result<(Connected, Connecting), Failure> {
@@ -167,8 +201,15 @@ impl Agent {
             via: connect.via,
             keys: keys.iter().map(ConnectionKey::to_openssh).collect(),
         };
-        let connection =
-            broker.connect(&request).await.map_err(|failure| self.note(&connect.team, failure))?;
+        let connection = broker.connect(&request).await.map_err(|failure| {
+            let failure = self.note(&connect.team, failure);
+            // The broker does not tell what is missing from what is hidden; neither do we.
+            if failure.code == Some(ErrorCode::NotFound) && failure.next.is_none() {
+                return failure.next("`usher servers` shows what you may reach");
+            }
+            failure
+        })?;
+        self.freshen_names(&connect.team, &broker);
         let answer = plan(&connection);
         let names = [
             connect.host,
