@@ -51,11 +51,28 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() ->
     wait_for_ok(what, limit, || look().ok_or_else(|| anyhow::anyhow!("not yet")))
 }
 
+/// Like [`wait_for`], to its end also when the run was interrupted: for taking things down.
+///
+/// # Errors
+/// When the condition does not hold by `limit`.
+pub(crate) fn wait_for_end(what: &str, limit: Duration, mut look: impl FnMut() -> bool) -> Result<()> {
+    poll(what, limit, || false, || if look() { Ok(()) } else { bail!("not yet") })
+}
+
 /// Like [`wait_for`] for conditions that say why they do not hold; the last reason ends up in the error.
 ///
 /// # Errors
 /// As [`wait_for`].
-pub(crate) fn wait_for_ok<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait_for_ok<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<T>) -> Result<T> {
+    poll(what, limit, crate::interrupt::requested, look)
+}
+
+fn poll<T>(
+    what: &str,
+    limit: Duration,
+    stop: impl Fn() -> bool,
+    mut look: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let watch = Stopwatch::start();
     let mut pause = Duration::from_millis(5);
     loop {
@@ -63,7 +80,7 @@ pub(crate) fn wait_for_ok<T>(what: &str, limit: Duration, mut look: impl FnMut()
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        if crate::interrupt::requested() {
+        if stop() {
             bail!("interrupted while waiting for {what}");
         }
         if watch.elapsed() > limit {

@@ -78,12 +78,15 @@ impl Lab {
         }
         let prefix = format!("ul{}", std::process::id());
         let dir = Path::new(STATE).join(&prefix);
+        std::fs::create_dir_all(STATE).with_context(|| format!("cannot create {STATE}"))?;
+        let founding = leftovers::lock()?;
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         network::mount_private_tmpfs(&dir)?;
         let mut lab = Self { prefix, dir, specs, hosts: BTreeMap::new(), kept: false };
         let dir = lab.dir.clone();
         interrupt::on_request(move || leftovers::kill_hosts(&dir));
         lab.write_manifest()?;
+        drop(founding);
         lab.copy_programs(programs)?;
         network::switch(&lab.prefix, networks)?;
         for spec in specs {

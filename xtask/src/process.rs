@@ -258,12 +258,14 @@ fn exit_code(status: ExitStatus) -> i32 {
 /// Waits for a child. Past `limit`, or when somebody asks to stop, calls `end` and yields nothing.
 fn wait(mut child: Child, limit: Duration, end: impl Fn()) -> Result<Option<ExitStatus>> {
     let watch = Stopwatch::start();
+    // What is started after the request belongs to taking things down, and runs to its end.
+    let going_down = interrupt::requested();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait()));
     loop {
         match receiver.recv_timeout(Duration::from_millis(100)) {
             Ok(status) => return Ok(Some(status?)),
-            Err(_) if watch.elapsed() < limit && !interrupt::requested() => {}
+            Err(_) if watch.elapsed() < limit && (going_down || !interrupt::requested()) => {}
             Err(_) => {
                 end();
                 return Ok(None);

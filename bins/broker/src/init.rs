@@ -12,7 +12,9 @@ use thiserror::Error;
 use url::Url;
 use usher_audit::{Actor, Event, Record};
 use usher_identity::{PublicKey, UserRecord, UserStatus};
-use usher_keystore::{Algorithm, GenerateError, GeneratedKey, KeyLabel, Keystore, Purpose, SealKey, SealKeyError};
+use usher_keystore::{
+    Algorithm, GenerateError, GeneratedKey, KeyLabel, Keystore, Purpose, SealKey, SealKeyError,
+};
 use usher_sign_in::{SET_UP_LIFETIME, SetUpCode};
 use usher_store::{
     KeyAlgorithm, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
@@ -301,7 +303,10 @@ async fn admin(
         id: UserId::new(now, random::try_bytes().ok_or(InitError::Random)?),
         user_name: options.admin.clone(),
         // Every user name is a good display name; the fallback is for the type.
-        display_name: name.parse().or_else(|_error| "Administrator".parse()).map_err(|_error| InitError::Random)?,
+        display_name: name
+            .parse()
+            .or_else(|_error| "Administrator".parse())
+            .map_err(|_error| InitError::Random)?,
         unix_user_name,
         status: UserStatus::Active,
         team_admin: true,

@@ -71,6 +71,8 @@ async fn unknown_method(State(app): State<AppState>, request: Request) -> Respon
     }
 }
 
+/// Versions that are not there yet are asked for by programs too.
 fn is_api(path: &str) -> bool {
-    path == "/v1" || path.starts_with("/v1/")
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    first.strip_prefix('v').is_some_and(|version| version.parse::<u16>().is_ok())
 }

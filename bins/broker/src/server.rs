@@ -160,7 +160,9 @@ impl Shared {
         let handshake = timeout(config.tls.handshake_timeout(), self.acceptor.accept(stream)).await;
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(client_address = %peer, cause = %error, "TLS handshake failed"),
+            Ok(Err(error)) => {
+                return tracing::debug!(client_address = %peer, cause = %error, "TLS handshake failed");
+            }
             Err(_) => return tracing::debug!(client_address = %peer, "TLS handshake took too long"),
         };
         let router = self.router.clone();

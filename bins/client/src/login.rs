@@ -13,8 +13,7 @@ use crate::{
     cli::Context,
     config::{self, Config, Team},
     exit::{Exit, Failure},
-    index,
-    output, random, spawn,
+    index, output, random, spawn,
     ssh_agent::{
         control::{Answer, Request, SignIn, SignedIn, unexpected},
         process,

@@ -248,10 +248,15 @@ impl HostCmd<'_> {
         let mut command = Cmd::new(["nsenter", "-t", &init, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"]);
         let user = self.user.as_deref().unwrap_or("root");
         if user != "root" {
-            let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
+            let group = if user == "nobody" { "nogroup" } else { user };
+            let (uid, gid) = (format!("--reuid={user}"), format!("--regid={group}"));
             command = command.args(["setpriv", &uid, &gid, "--init-groups", "--"]);
         }
-        let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
+        let home = match user {
+            "root" => "/root".to_owned(),
+            "nobody" => "/".to_owned(),
+            person => format!("/home/{person}"),
+        };
         command = command
             .args(["env", "-i", "-C", &home, PATH, "LANG=C.UTF-8", "TERM=dumb", "SHELL=/bin/bash"])
             .args([format!("HOME={home}"), format!("USER={user}"), format!("LOGNAME={user}")])

@@ -1,9 +1,10 @@
 //! Taking laboratories down: one's own, those of runs that died, those that were kept.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::{
+    fs::{FlockOperation, flock},
     mount::{UnmountFlags, unmount},
     process::{Pid, Signal, kill_process},
 };
@@ -51,7 +52,7 @@ impl ProcessId {
         if let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.is_alive()) {
             let _already_gone = kill_process(pid, Signal::KILL);
         }
-        clock::wait_for("a host to end", Duration::from_secs(10), || (!self.is_alive()).then_some(()))
+        clock::wait_for_end("a host to end", Duration::from_secs(10), || !self.is_alive())
     }
 }
 
@@ -69,7 +70,11 @@ pub(crate) fn tear_down(dir: &Path) -> Result<()> {
     network::remove(prefix)?;
     // Lazily: a shell that stands in the directory must not keep the rest alive.
     let _not_mounted = unmount(dir, UnmountFlags::DETACH);
-    fs::remove_dir(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    // Never into a file system that is still mounted there.
+    if dir.metadata()?.dev() != Path::new(STATE).metadata()?.dev() {
+        bail!("{} is still mounted", dir.display());
+    }
+    fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     let _others_remain = fs::remove_dir(STATE);
     Ok(())
 }
@@ -85,9 +90,17 @@ pub(super) fn kill_hosts(dir: &Path) {
     }
 }
 
+/// Held while a laboratory is founded and while leftovers are looked at, so that a run that just begins does not look
+/// dead to another, and two runs do not clean up the same leftovers.
+pub(super) fn lock() -> Result<Option<fs::File>> {
+    let Ok(state) = fs::File::open(STATE) else { return Ok(None) };
+    flock(&state, FlockOperation::LockExclusive)?;
+    Ok(Some(state))
+}
+
 fn each(mut act: impl FnMut(&Path, Option<Manifest>) -> Result<()>) -> Result<()> {
-    let Ok(entries) = fs::read_dir(STATE) else { return Ok(()) };
-    for entry in entries {
+    let Some(_lock) = lock()? else { return Ok(()) };
+    for entry in fs::read_dir(STATE)? {
         let dir = entry?.path();
         let manifest = fs::read(dir.join("lab.json")).ok();
         act(&dir, manifest.and_then(|text| serde_json::from_slice(&text).ok()))?;

@@ -250,7 +250,10 @@ async fn set_up_code(user_name: UserName, place: Place, output: Output) -> Resul
     tx.commit().await?;
     let code = code.reveal();
     let set_up_url = format!("{}/set-up", config.origin());
-    let text = format!("Set-up page:  {set_up_url}\nUser name:    {user_name}\nSet-up code:  {}   (once, until {expires_at})", *code);
+    let text = format!(
+        "Set-up page:  {set_up_url}\nUser name:    {user_name}\nSet-up code:  {}   (once, until {expires_at})",
+        *code
+    );
     let value = NewCode {
         user_name: user_name.as_str(),
         set_up: SetUpCode { url: set_up_url, code: code.to_string(), expires_at },
@@ -273,8 +276,7 @@ async fn approve_device(id: DeviceId, place: Place, output: Output) -> Result<()
     let device = device.ok_or_else(|| NotFound { kind: "device", name: id.to_string() })?;
     if device.record.state != DeviceState::Approved {
         devices::approve(&mut tx, &device.record, None, now).await?;
-        let event =
-            Event::DeviceApprove { device_id: id, user_id: device.record.user_id, automatic: false };
+        let event = Event::DeviceApprove { device_id: id, user_id: device.record.user_id, automatic: false };
         tx.audit(&init::record(event, now)).await?;
         tx.commit().await?;
     }

@@ -12,14 +12,19 @@ const LONGEST_MESSAGE: usize = 300;
 /// Reads a body. An empty one is the unit value, so `()` means: no body.
 pub(crate) fn parse_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
     if body.is_empty() {
-        return serde_json::from_slice(b"null")
-            .map_err(|_error| ApiError::invalid("the request body is empty; this endpoint wants a JSON object"));
+        return serde_json::from_slice(b"null").map_err(|_error| {
+            ApiError::invalid("the request body is empty; this endpoint wants a JSON object")
+        });
     }
     if !is_json(headers) {
         return Err(ApiError::new(
             ErrorCode::UnsupportedMediaType,
             "the request body must be JSON, with the header `content-type: application/json`",
         ));
+    }
+    // Serde also fills a struct from an array by position, which no field name would ever protect.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::invalid("the request body must be a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -75,6 +80,7 @@ mod tests {
             br#"{"name":"../x"}"#,
             b"null",
             b"[]",
+            br#" ["sre"]"#,
             b"",
             b"\xff\xfe",
             deep.as_bytes(),
@@ -103,7 +109,10 @@ mod tests {
         let message = parse_json::<EnrollRequest>(&json(), body).err().map(|error| format!("{error:?}"));
         assert!(message.is_some_and(|message| message.contains("facts.addresses[0].port")));
         let body = format!("{{\"name\":\"{}\\u001b[31m\\n\"}}", "a".repeat(5000));
-        let message = parse_json::<CreateGroup>(&json(), body.as_bytes()).err().map(|error| error.message().to_owned());
-        assert!(message.is_some_and(|message| message.len() <= 300 && !message.chars().any(char::is_control)));
+        let message =
+            parse_json::<CreateGroup>(&json(), body.as_bytes()).err().map(|error| error.message().to_owned());
+        assert!(
+            message.is_some_and(|message| message.len() <= 300 && !message.chars().any(char::is_control))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A broker of its own for each test, with its first administrator, and the way through the forms.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -157,7 +157,7 @@ impl Broker {
     pub(crate) async fn session(&self, person: &Person) -> Caller {
         let client = Client::new();
         let code = self.sign_in(&client, person).await;
-        let mut caller = Caller::new(self, client.key.clone());
+        let mut caller = Caller::new(self, Arc::clone(&client.key));
         let answer = caller.call("POST", "/v1/token", &client.token_request(&code)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         caller.token = Some(answer.body["session_token"].as_str().unwrap().to_owned());
@@ -169,7 +169,7 @@ impl Broker {
 /// `usher login` as the broker sees it.
 #[derive(Clone)]
 pub(crate) struct Client {
-    pub(crate) key: std::sync::Arc<PrivateKey>,
+    pub(crate) key: Arc<PrivateKey>,
     verifier: String,
     pub(crate) state: String,
     pub(crate) redirect_uri: String,
@@ -178,7 +178,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new() -> Self {
         Self {
-            key: std::sync::Arc::new(PrivateKey::generate(&mut rand_core::UnwrapErr(getrandom::SysRng))),
+            key: Arc::new(PrivateKey::generate(&mut rand_core::UnwrapErr(getrandom::SysRng))),
             verifier: CodeVerifier::new(random()).reveal().to_owned(),
             state: data_encoding::BASE64URL_NOPAD.encode(&random::<12>()),
             redirect_uri: "http://127.0.0.1:49152/callback".into(),

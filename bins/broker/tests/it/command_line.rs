@@ -35,8 +35,8 @@ fn init_makes_a_private_directory_and_says_what_to_do() {
     let made = init(&data);
     assert_eq!(made["schema"], 1);
     assert_eq!(made["admin"], "admin");
-    assert_eq!(made["set_up_url"], "https://broker.example:8443/set-up");
-    assert_eq!(made["set_up_code"].as_str().unwrap().len(), 23);
+    assert_eq!(made["set_up"]["url"], "https://broker.example:8443/set-up");
+    assert_eq!(made["set_up"]["code"].as_str().unwrap().len(), 23);
     let (url, pin) = made["client_url"].as_str().unwrap().split_once('#').unwrap();
     assert_eq!(url, "https://broker.example:8443");
     assert_eq!(pin, made["pin"].as_str().unwrap());
@@ -113,7 +113,7 @@ fn operators_get_people_back_in() {
     let place = directory.path().to_str().unwrap();
     let output = run(&["user", "set-up-code", "admin", "--data-dir", place, "--output", "json"]);
     let code: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_ne!(code["set_up_code"], made["set_up_code"]);
+    assert_ne!(code["set_up"]["code"], made["set_up"]["code"]);
     assert_eq!(run(&["user", "set-up-code", "nobody", "--data-dir", place]).status.code(), Some(5));
     assert_eq!(run(&["user", "set-up-code", "../x", "--data-dir", place]).status.code(), Some(2));
     let device = "dev_00000000000000000000000000";
@@ -134,7 +134,7 @@ fn configuration_is_checked() {
     // Every setting as it is, uncommented: names and defaults of the file are those of the program.
     let set: String = default
         .lines()
-        .map(|line| if line.starts_with('#') && line.contains(" = ") { &line[1..] } else { line })
+        .map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ")).unwrap_or(line))
         .filter(|line| !line.contains("_file"))
         .collect::<Vec<_>>()
         .join("\n");
@@ -161,7 +161,7 @@ fn configuration_is_checked() {
 fn the_set_up_code_is_not_in_the_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let made = init(directory.path());
-    let code = made["set_up_code"].as_str().unwrap().to_owned();
+    let code = made["set_up"]["code"].as_str().unwrap().to_owned();
     for needle in [code.clone(), code.replace('-', "")] {
         for entry in std::fs::read_dir(directory.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();

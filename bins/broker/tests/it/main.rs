@@ -13,6 +13,7 @@ mod enrollment;
 mod fleet;
 mod limits;
 mod openapi;
+mod operation;
 mod proofs;
 mod repeats;
 mod set_up;

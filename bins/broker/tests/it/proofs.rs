@@ -93,7 +93,7 @@ async fn a_session_of_another_kind_or_with_a_wrong_secret_is_none() {
     let admin = broker.admin().await;
     let mut caller = broker.session(&admin).await;
     let good = caller.token.clone().unwrap();
-    let id = &good[4..34];
+    let id = good.get(4..34).unwrap();
     let forged = usher_types::SecretToken::new(usher_types::TokenKind::Session, id.parse().unwrap(), [7; 32]);
     caller.token = Some(forged.reveal().to_string());
     caller.get("/v1/me").await.refused(401, "login_required");

@@ -23,8 +23,8 @@ use usher::{
     },
 };
 use usher_api::v1::{
-    Address, Connection, ConnectionRequest, Device, DeviceState, Leg, Route, SessionInfo, TokenRequest,
-    TokenResponse, User, UserStatus,
+    Address, Connection, ConnectionRequest, Device, DeviceState, Leg, Page, Route, Server, SessionInfo,
+    TokenRequest, TokenResponse, User, UserStatus,
 };
 use usher_types::{ConnectionId, DeviceId, ServerId, SessionId, TeamSlug, UnixTime, UserId};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::{
     ssh::{Files, OPTIONS},
@@ -37,7 +37,11 @@ fn ssh<'a>(stack: &'a Stack, files: &Files, args: &[&str]) -> Result<HostCmd<'a>
 
 /// `ssh -W` to a destination; what came back first.
 fn through(stack: &Stack, files: &Files, destination: &str) -> Result<Output> {
-    ssh(stack, files, &["-W", destination])?.stdin("hello\n").output()
+    ssh(stack, files, &["-W", destination])?.stdin("hello-by-port\n").output()
+}
+
+fn last_line(text: &str) -> String {
+    text.trim().lines().last().unwrap_or_default().trim().to_owned()
 }
 
 fn prohibited(output: &Output) -> Result<()> {
@@ -65,7 +69,7 @@ pub(super) fn no_shell(stack: &mut Stack) -> Result<String> {
         if output.stdout.contains("uid=") || output.status == 124 {
             bail!("the hop account ran something: {output}");
         }
-        last = output.stderr.trim().to_owned();
+        last = last_line(&output.stderr);
     }
     Ok(last)
 }
@@ -76,7 +80,7 @@ pub(super) fn no_remote_forwarding(stack: &mut Stack) -> Result<String> {
     let options = ["-N", "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:9900:127.0.0.1:22"];
     let output = ssh(stack, &files, &options)?.output()?;
     output.exits_with(255)?.says("remote port forwarding failed")?;
-    Ok(output.stderr.trim().to_owned())
+    Ok(last_line(&output.stderr))
 }
 
 /// Sockets of the bastion's own services.
@@ -88,6 +92,8 @@ pub(super) fn no_unix_socket(stack: &mut Stack) -> Result<String> {
     listen(bastion, &["nc", "-lkU", socket], socket)?;
     bastion.cmd(["chmod", "666", socket]).read()?;
     let forward = format!("127.0.0.1:9901:{socket}");
+    // It is there, and an account without rights can use it from inside.
+    bastion.cmd(["nc", "-N", "-U", socket]).stdin("hello-from-inside\n").user("nobody").read()?;
     let tunnel = ssh(stack, &files, &["-N", "-L", &forward])?.start()?;
     let client = stack.client()?;
     clock::wait_for("the tunnel's near end", Duration::from_secs(5), || {
@@ -95,14 +101,16 @@ pub(super) fn no_unix_socket(stack: &mut Stack) -> Result<String> {
     })?;
     client.cmd(["nc", "-N", "-w2", "127.0.0.1", "9901"]).stdin("hello-by-socket\n").output()?;
     let said = clock::wait_for_ok("sshd to refuse", Duration::from_secs(5), || {
-        let text = tunnel.text();
-        if text.contains("prohibited") || text.contains("open failed") { Ok(text) } else { bail!("{text}") }
+        let log = bastion.read("/var/log/sshd.log");
+        let refused = log.lines().rev().find(|line| line.contains("refused streamlocal port forward"));
+        refused.map(str::to_owned).with_context(|| format!("the client says {}", tunnel.text()))
     });
     bastion.kill_dead("nc")?;
-    if bastion.read("/var/log/listener.log").contains("hello-by-socket") {
-        bail!("the socket was reached");
+    let arrived = bastion.read("/var/log/listener.log");
+    if arrived.contains("hello-by-socket") || !arrived.contains("hello-from-inside") {
+        bail!("what arrived at the socket: {arrived}");
     }
-    Ok(said?.trim().to_owned())
+    said
 }
 
 /// The bastion itself, the cloud's metadata, other ports of the target, other targets.
@@ -132,7 +140,7 @@ pub(super) fn other_destinations(stack: &mut Stack) -> Result<String> {
         prohibited(output).map_err(|error| error.context(format!("to {to}")))?;
     }
     for host in [bastion, target] {
-        if host.read("/var/log/listener.log").contains("hello") {
+        if host.read("/var/log/listener.log").contains("hello-by-port") {
             bail!("something arrived on {}", host.name());
         }
     }

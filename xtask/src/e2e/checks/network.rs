@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::stack::{Stack, TARGETS};
 use crate::clock::{self, Stopwatch};
@@ -30,25 +30,27 @@ pub(super) fn targets_are_out_of_reach(stack: &mut Stack) -> Result<String> {
     Ok(seen)
 }
 
+fn time_connection(stack: &Stack) -> Result<u64> {
+    let watch = Stopwatch::start();
+    let name = stack.usher("alice", &["ssh", "target-1", "--", "id", "-un"])?.read()?;
+    if name == "alice" { Ok(watch.ms()) } else { bail!("{name}") }
+}
+
 /// The power of one bastion goes: packets are lost, nothing is refused.
 pub(super) fn bastion_dies(stack: &mut Stack) -> Result<String> {
     stack.ready("alice")?;
     let mut detail = Vec::new();
     for bastion in ["bastion-1", "bastion-2"] {
         stack.lab.cut_power(bastion)?;
-        let watch = Stopwatch::start();
-        let result = stack.usher("alice", &["ssh", "target-1", "--", "id", "-un"]).and_then(|cmd| cmd.read());
-        let took = watch.elapsed();
+        // Several, because the preferred bastion changes from connection to connection.
+        let times: Result<Vec<u64>> = (0..4).map(|_| time_connection(stack)).collect();
         stack.lab.power_on(bastion)?;
         stack.start_agent(bastion)?;
-        let name = result?;
-        if name != "alice" {
-            bail!("without {bastion}: {name}");
+        let times = times.with_context(|| format!("without {bastion}"))?;
+        if times.iter().any(|ms| *ms > 8000) {
+            bail!("without {bastion} it took {times:?} ms");
         }
-        if took > Duration::from_secs(8) {
-            bail!("without {bastion} it took {} ms", took.as_millis());
-        }
-        detail.push(format!("without {bastion} {} ms", took.as_millis()));
+        detail.push(format!("without {bastion} {times:?} ms"));
         let host = stack.host(bastion)?;
         clock::wait_for(&format!("the agent on {bastion}"), Duration::from_secs(15), || {
             host.has("/etc/ssh/usher/principals/usher-hop").then_some(())
