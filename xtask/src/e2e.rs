@@ -2,6 +2,7 @@
 //! attacks what must hold, and says of every check how long it took.
 
 mod admin;
+mod by_hand;
 mod checks;
 mod outer;
 mod people;
@@ -9,17 +10,17 @@ mod report;
 mod ssh;
 mod stack;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
+pub(crate) use self::by_hand::{ByHand, run as run_by_hand};
 use crate::{
     lab,
     out::say,
     packages::{self, Consent},
-    process::Cmd,
-    workspace,
+    root, workspace,
 };
 
 /// What to do.
@@ -67,7 +68,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !rustix::process::geteuid().is_root() {
-        return run_as_root(options);
+        // Built as the user, so that the target directory stays theirs.
+        if !options.down && !options.no_build {
+            build()?;
+        }
+        return root::again(&["--no-build"]);
     }
     if options.down {
         say!("took down {} laboratories", lab::down_all()?);
@@ -116,33 +121,4 @@ fn build() -> Result<()> {
     let build = ["build", "--quiet", "--locked", "-p", "usher-broker", "-p", "usher", "-p", "usher-agent"];
     let status = workspace::cargo()?.args(build).status()?;
     if status == 0 { Ok(()) } else { bail!("the build failed") }
-}
-
-/// Builds as the user, so that the target directory stays theirs, then goes on under sudo.
-fn run_as_root(options: &Options) -> Result<ExitCode> {
-    if !options.down && !options.no_build {
-        build()?;
-    }
-    say!("hosts out of namespaces need root; going on under sudo");
-    let mut command = Cmd::new(["sudo", "env"]);
-    for name in ["PATH", "HOME", "CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"]
-    {
-        if let Some(value) = workspace::env(name) {
-            command = command.arg(format!("{name}={value}"));
-        }
-    }
-    command = command.arg(workspace::own_executable()?).args(["e2e", "--no-build"]);
-    for (wanted, flag) in
-        [(options.yes, "--yes"), (options.keep, "--keep"), (options.down, "--down"), (options.ci, "--ci")]
-    {
-        command = if wanted { command.arg(flag) } else { command };
-    }
-    for only in &options.only {
-        command = command.args(["--only", only]);
-    }
-    if let Some(report) = &options.report {
-        command = command.arg("--report").arg(std::path::absolute(report).context("bad path of the report")?);
-    }
-    let status = command.limit(Duration::MAX).status()?;
-    Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::{
     host::{Background, Host, HostCmd},
     inner::init,
-    leftovers::{clean_dead, down_all, tear_down},
+    leftovers::{clean_dead, down_all, newest_kept, tear_down},
 };
 use crate::{interrupt, process::Cmd, workspace};
 
@@ -141,6 +141,11 @@ impl Lab {
         let host = self.hosts.get_mut(name).with_context(|| format!("no host `{name}`"))?;
         host.start(&plan)?;
         host.wait_until_up()
+    }
+
+    /// Where its state lies.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Leaves it up when this value goes away.

@@ -12,6 +12,7 @@ mod layers;
 mod out;
 mod packages;
 mod process;
+mod root;
 mod stages;
 mod tidy;
 mod totp;
@@ -56,6 +57,11 @@ enum Task {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Use by hand what `e2e --keep` left up.
+    Lab {
+        #[command(subcommand)]
+        what: e2e::ByHand,
+    },
     /// Check the dependency table.
     Layers,
     /// Check the house rules.
@@ -94,6 +100,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Codegen { check: false } => codegen::run(codegen::Mode::Write),
         Task::E2e(options) => return e2e::run(&options),
         Task::FuzzSmoke { seconds } => fuzz::smoke(seconds),
+        Task::Lab { what } => return e2e::run_by_hand(&what),
         Task::LabInit { plan } => lab::init(&plan),
         Task::Layers => layers::check(),
         Task::Test(options) => return stages::run(&options),

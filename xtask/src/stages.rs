@@ -92,7 +92,10 @@ fn nextest(ci: bool, full: bool) -> Result<()> {
     let profile = if ci { "ci" } else { "default" };
     let run = ["nextest", "run", "--workspace", "--locked", "--no-tests", "fail", "--profile", profile];
     let mut command = workspace::cargo()?.args(run).args(["--status-level", "fail", "--hide-progress-bar"]);
-    if !full {
+    if full {
+        // Races and property tests multiply their rounds by it.
+        command = command.env("USHER_TEST_FULL", "1");
+    } else {
         // Property tests say how many cases they want; this is for those that do not.
         command = command.env("PROPTEST_CASES", "64");
     }

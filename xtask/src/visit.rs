@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::Value;
 
-use crate::{clock, out::say, totp};
+use crate::out::say;
 
 /// What to do from inside.
 #[derive(Debug, Subcommand)]
@@ -86,11 +86,6 @@ pub(crate) enum Visit {
         /// Body, sent as it is.
         body: Option<String>,
     },
-    /// Print the second factor of this half minute.
-    Code {
-        /// The secret as the set-up page showed it.
-        secret: String,
-    },
     /// Redeem one enrollment token with many keys at once, then again with the key that won.
     Redeem {
         /// The pasted token.
@@ -110,10 +105,6 @@ pub(crate) enum Visit {
 /// # Errors
 /// When the broker cannot be reached or answers in an unexpected form; refusals are outcomes.
 pub(crate) fn run(visit: Visit) -> Result<()> {
-    if let Visit::Code { secret } = &visit {
-        say!("{}", totp::code(secret, totp::step_at(clock::now().as_secs()))?);
-        return Ok(());
-    }
     // Twice is harmless: only the first call counts.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -132,7 +123,6 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
             Visit::Call { dir, method, path, body } => {
                 device::call(&dir, &method, &path, body.as_deref()).await
             }
-            Visit::Code { .. } => Ok(Value::Null),
             Visit::Redeem { token, count, name } => enroll::redeem(&token, count, &name).await,
         }
     })?;

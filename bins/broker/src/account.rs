@@ -13,7 +13,8 @@ use usher_api::{
 };
 use usher_audit::{Actor, Code, Event, Record};
 use usher_identity::{
-    DeviceRecord, OpenSessionError, PublicKey, SessionRecord, UserRecord, dpop::MAX_PROOF_LENGTH, open_session,
+    DeviceRecord, OpenSessionError, PublicKey, SessionRecord, UserRecord, dpop::MAX_PROOF_LENGTH,
+    open_session,
 };
 use usher_sign_in::{AuthorizationCode, CodeRecord, RedeemError, Redemption, VerifiedLogin, redeem};
 use usher_store::{Conn, WriteTx, devices, groups, sessions, sign_in, users};
@@ -60,11 +61,8 @@ async fn token(
         return Err(usher_identity::AuthenticationError::UserDisabled.into());
     }
     let device = device_of(&mut tx, &user, &key, body.device_name, &info).await?;
-    let token = SecretToken::new(
-        TokenKind::Session,
-        TokenId::new(info.now, random::bytes()?),
-        random::bytes()?,
-    );
+    let token =
+        SecretToken::new(TokenKind::Session, TokenId::new(info.now, random::bytes()?), random::bytes()?);
     let session = open_session(login, &device, &token, info.now)?;
     sessions::create(&mut tx, &session).await?;
     let event = Event::SessionOpen {
@@ -123,9 +121,12 @@ async fn redeem_code(
 }
 
 fn bad_code(error: RedeemError) -> ApiError {
-    ApiError::new(ErrorCode::InvalidGrant, "the authorization code is wrong, used, expired or not for this client")
-        .with_next("sign in again with `usher login`")
-        .with_cause(error)
+    ApiError::new(
+        ErrorCode::InvalidGrant,
+        "the authorization code is wrong, used, expired or not for this client",
+    )
+    .with_next("sign in again with `usher login`")
+    .with_cause(error)
 }
 
 impl From<OpenSessionError> for ApiError {
@@ -183,7 +184,10 @@ fn record(
     Record { at: info.now, actor, client_address: Some(info.client_address), event }
 }
 
-async fn me(State(app): State<AppState>, SignedIn { user: caller, .. }: SignedIn) -> Result<Answer<Me>, ApiError> {
+async fn me(
+    State(app): State<AppState>,
+    SignedIn { user: caller, .. }: SignedIn,
+) -> Result<Answer<Me>, ApiError> {
     let mut reader = app.store().read().await?;
     let gone = || ApiError::login_required();
     let user = users::by_id(&mut reader, caller.user_id()).await?.ok_or_else(gone)?;

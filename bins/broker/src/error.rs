@@ -24,7 +24,14 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// An error with its stable code and one sentence for people.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reasons: Vec::new(), next: None, retry_after: None, cause: None }
+        Self {
+            code,
+            message: message.into(),
+            reasons: Vec::new(),
+            next: None,
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// Malformed or meaningless input; say which field.
@@ -152,8 +159,11 @@ impl From<DeviceNotApproved> for ApiError {
         match error.state() {
             DeviceState::Approved | DeviceState::Pending => {
                 let device = error.device_id();
-                Self::new(ErrorCode::DevicePending, format!("device {device} waits for an administrator's approval"))
-                    .with_next(format!("ask an administrator to run `usher device approve {device}`"))
+                Self::new(
+                    ErrorCode::DevicePending,
+                    format!("device {device} waits for an administrator's approval"),
+                )
+                .with_next(format!("ask an administrator to run `usher device approve {device}`"))
             }
             DeviceState::Revoked => AuthenticationError::DeviceRevoked.into(),
         }
@@ -163,7 +173,9 @@ impl From<DeviceNotApproved> for ApiError {
 impl From<ProofError> for ApiError {
     fn from(error: ProofError) -> Self {
         match error {
-            ProofError::Nonce => Self::new(ErrorCode::UseDpopNonce, "make the proof again with the nonce of this answer"),
+            ProofError::Nonce => {
+                Self::new(ErrorCode::UseDpopNonce, "make the proof again with the nonce of this answer")
+            }
             ProofError::Body
             | ProofError::Form
             | ProofError::Header
@@ -181,9 +193,11 @@ impl From<ProofError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Interrupted => Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
-                .with_retry_after(1)
-                .with_cause(error),
+            StoreError::Interrupted => {
+                Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
+                    .with_retry_after(1)
+                    .with_cause(error)
+            }
             StoreError::Audit(_)
             | StoreError::Corrupt { .. }
             | StoreError::Database(_)
@@ -196,9 +210,11 @@ impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::Batch(_) => Self::internal(error),
-            IssueError::QueueEnded => Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
-                .with_retry_after(1)
-                .with_cause(error),
+            IssueError::QueueEnded => {
+                Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
+                    .with_retry_after(1)
+                    .with_cause(error)
+            }
         }
     }
 }

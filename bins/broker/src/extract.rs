@@ -6,7 +6,10 @@
 
 use axum::{
     RequestExt as _,
-    extract::{FromRequest, FromRequestParts, Request, rejection::{PathRejection, QueryRejection}},
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        rejection::{PathRejection, QueryRejection},
+    },
 };
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -177,7 +180,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for AgentCaller<T> {
 
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
-        Self::invalid("the path holds something that is not UTF-8 or not of the expected form").with_cause(rejection)
+        Self::invalid("the path holds something that is not UTF-8 or not of the expected form")
+            .with_cause(rejection)
     }
 }
 

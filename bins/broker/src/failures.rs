@@ -29,8 +29,11 @@ impl Failures {
     pub(crate) fn count(&self, kind: &'static str, address: IpAddr, now: UnixTime) {
         tracing::debug!(kind, client_address = %address, "unauthenticated failure");
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let counter =
-            counters.entry(kind).or_insert_with(|| Counter { count: 0, since: now, addresses: BTreeSet::new() });
+        let counter = counters.entry(kind).or_insert_with(|| Counter {
+            count: 0,
+            since: now,
+            addresses: BTreeSet::new(),
+        });
         counter.count = counter.count.saturating_add(1);
         if counter.addresses.len() < SAMPLE {
             counter.addresses.insert(address);

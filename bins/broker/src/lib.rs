@@ -33,7 +33,8 @@ mod verifier;
 
 pub use clock::Clock;
 pub use config::{
-    CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, LimitsConfig, LogConfig, LogFormat, ServerConfig, TlsConfig,
+    CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, LimitsConfig, LogConfig, LogFormat,
+    ServerConfig, TlsConfig,
 };
 pub use router::router;
 pub use server::{ServeError, Server};

@@ -66,12 +66,15 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let text = match self.0.retry_after() {
             Some(seconds) => format!("Too many attempts. Wait {seconds} seconds, go back and try again."),
-            None => "The broker could not do this just now. Nothing was changed. Try again in a moment.".to_owned(),
+            None => "The broker could not do this just now. Nothing was changed. Try again in a moment."
+                .to_owned(),
         };
         // The answer for programs also writes the log line; its status and headers stay.
         let mut response = self.0.into_response();
         response.headers_mut().remove(header::CONTENT_LENGTH);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         let page = Message { team: "Usher", heading: "Not just now", text: &text, command: None };
         let html = page.render().unwrap_or_else(|_error| text.clone());
         let (parts, _json) = response.into_parts();

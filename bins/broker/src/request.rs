@@ -188,7 +188,10 @@ async fn buffer(body: Body) -> Result<Bytes, ApiError> {
 fn count_failure(app: &AppState, code: ErrorCode, address: Option<IpAddr>) {
     let counted = matches!(
         code,
-        ErrorCode::InvalidProof | ErrorCode::LoginRequired | ErrorCode::TokenRefused | ErrorCode::TooManyRequests
+        ErrorCode::InvalidProof
+            | ErrorCode::LoginRequired
+            | ErrorCode::TokenRefused
+            | ErrorCode::TooManyRequests
     );
     if let (true, Some(address)) = (counted, address) {
         app.failures().count(code.as_str(), address, app.now());

@@ -16,7 +16,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use thiserror::Error;
 use usher_types::UnixTime;
 
-pub use self::{authority::{AuthorityError, TeamAuthority}, leaf::LeafError};
+pub use self::{
+    authority::{AuthorityError, TeamAuthority},
+    leaf::LeafError,
+};
 use crate::Config;
 
 /// Why TLS cannot be served.
@@ -48,13 +51,25 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     /// The first certificate.
-    pub(crate) fn make(config: &Config, authority: &TeamAuthority, now: UnixTime) -> Result<Arc<Self>, TlsError> {
+    pub(crate) fn make(
+        config: &Config,
+        authority: &TeamAuthority,
+        now: UnixTime,
+    ) -> Result<Arc<Self>, TlsError> {
         let (served, renew_at) = current(config, authority, now)?;
-        Ok(Arc::new(Self { served: ArcSwap::from_pointee(served), renew_at: ArcSwap::from_pointee(renew_at) }))
+        Ok(Arc::new(Self {
+            served: ArcSwap::from_pointee(served),
+            renew_at: ArcSwap::from_pointee(renew_at),
+        }))
     }
 
     /// Makes the next one when half of this one's life is over (an operator's own: reads the files again).
-    pub(crate) fn renew(&self, config: &Config, authority: &TeamAuthority, now: UnixTime) -> Result<bool, TlsError> {
+    pub(crate) fn renew(
+        &self,
+        config: &Config,
+        authority: &TeamAuthority,
+        now: UnixTime,
+    ) -> Result<bool, TlsError> {
         if now < **self.renew_at.load() {
             return Ok(false);
         }
@@ -92,7 +107,10 @@ fn current(
     Ok((certified(chain, key_der)?, now.saturating_add(std::time::Duration::from_secs(3600))))
 }
 
-fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, TlsError> {
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Certificate)
 }
 

@@ -122,7 +122,8 @@ fn operation(endpoint: &Endpoint) -> Result<Value, serde_json::Error> {
 
 /// `get_projects_project_groups`: unique, because path and method are.
 fn operation_id(endpoint: &Endpoint) -> String {
-    let words = endpoint.path.split(['/', '{', '}', '.', '-']).filter(|word| !word.is_empty() && *word != "v1");
+    let words =
+        endpoint.path.split(['/', '{', '}', '.', '-']).filter(|word| !word.is_empty() && *word != "v1");
     let words: Vec<&str> = words.collect();
     format!("{}_{}", endpoint.method.to_ascii_lowercase(), words.join("_"))
 }

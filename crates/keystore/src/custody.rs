@@ -94,10 +94,9 @@ impl Keystore {
             return Ok(Arc::clone(key));
         }
         let purpose = label.purpose().as_str();
-        let secret =
-            self.seal.open(label, sealed).map_err(|source| LoadError::Open { purpose, source })?;
-        let key = SoftwareKey::from_secret_bytes(&secret)
-            .map_err(|source| LoadError::Key { purpose, source })?;
+        let secret = self.seal.open(label, sealed).map_err(|source| LoadError::Open { purpose, source })?;
+        let key =
+            SoftwareKey::from_secret_bytes(&secret).map_err(|source| LoadError::Key { purpose, source })?;
         let key = Arc::new(limited(key, label));
         self.keep(label, sealed, Arc::clone(&key));
         Ok(key)
@@ -135,6 +134,11 @@ impl Keystore {
 fn limited(key: SoftwareKey, label: &KeyLabel) -> SoftwareKey {
     match label.purpose() {
         Purpose::SshUserCa => key.for_certificates_only(),
-        Purpose::Audit | Purpose::Page | Purpose::State | Purpose::TlsRoot | Purpose::TotpSeed | Purpose::X509Ca => key,
+        Purpose::Audit
+        | Purpose::Page
+        | Purpose::State
+        | Purpose::TlsRoot
+        | Purpose::TotpSeed
+        | Purpose::X509Ca => key,
     }
 }

@@ -178,17 +178,14 @@ impl SoftwareKey {
                 public,
             )
             .map(Pair::EcdsaP256),
-            Algorithm::Ed25519 => {
-                Ed25519KeyPair::from_seed_and_public_key(secret, public).map(Pair::Ed25519)
-            }
+            Algorithm::Ed25519 => Ed25519KeyPair::from_seed_and_public_key(secret, public).map(Pair::Ed25519),
         };
         Self::checked_once(pair.map_err(|_error| KeyError::Check)?)
     }
 
     fn checked_once(pair: Pair) -> Result<Self, KeyError> {
         let local = Arc::new(Local::new(pair)?);
-        let checked =
-            CheckedKey::check(Shared(Arc::clone(&local))).map_err(|_error| KeyError::Check)?;
+        let checked = CheckedKey::check(Shared(Arc::clone(&local))).map_err(|_error| KeyError::Check)?;
         Ok(Self { local, checked, certificates_only: false })
     }
 

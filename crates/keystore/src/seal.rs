@@ -143,7 +143,9 @@ pub struct SealError;
 
 /// Why a sealed secret did not open: damaged, moved to another place, or sealed by another key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the sealed secret does not open: it is damaged, belongs elsewhere or was sealed by another seal key")]
+#[error(
+    "the sealed secret does not open: it is damaged, belongs elsewhere or was sealed by another seal key"
+)]
 pub struct OpenError;
 
 /// The key that protects all others.

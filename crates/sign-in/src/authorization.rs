@@ -69,7 +69,11 @@ impl FromStr for RedirectUri {
             && url.query().is_none()
             && url.fragment().is_none();
         // The canonical form only: `http://127.1:80`, `HTTP://`, tabs and backslashes all mean something to some parser.
-        if loopback && plain && url.as_str() == text { Ok(Self(text.to_owned())) } else { Err(RedirectUriError) }
+        if loopback && plain && url.as_str() == text {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RedirectUriError)
+        }
     }
 }
 
@@ -167,8 +171,8 @@ impl AuthorizationRequest {
         let redirect_uri: RedirectUri =
             parameters.redirect_uri.parse().map_err(AuthorizationRequestError::RedirectUri)?;
         let usable = |c: char| c.is_ascii_graphic();
-        let state_good = (1..=MAX_STATE).contains(&parameters.state.len())
-            && parameters.state.chars().all(usable);
+        let state_good =
+            (1..=MAX_STATE).contains(&parameters.state.len()) && parameters.state.chars().all(usable);
         let refuse = |parameter, code| AuthorizationRequestError::Parameter {
             redirect_uri: redirect_uri.clone(),
             state: if state_good { parameters.state.clone() } else { String::new() },
@@ -188,8 +192,7 @@ impl AuthorizationRequest {
             .code_challenge
             .parse()
             .map_err(|_error| refuse("code_challenge", "invalid_request"))?;
-        let dpop_jkt =
-            parameters.dpop_jkt.parse().map_err(|_error| refuse("dpop_jkt", "invalid_request"))?;
+        let dpop_jkt = parameters.dpop_jkt.parse().map_err(|_error| refuse("dpop_jkt", "invalid_request"))?;
         let device_name =
             parameters.device_name.parse().map_err(|_error| refuse("device_name", "invalid_request"))?;
         let state = parameters.state.clone();

@@ -108,9 +108,8 @@ impl PasswordHash {
 }
 
 fn hash(password: &[u8], salt: [u8; 16]) -> Result<PasswordHash, HashPasswordError> {
-    let hash = Argon2::default()
-        .hash_password_with_salt(password, &salt)
-        .map_err(|_error| HashPasswordError)?;
+    let hash =
+        Argon2::default().hash_password_with_salt(password, &salt).map_err(|_error| HashPasswordError)?;
     Ok(PasswordHash(hash.to_string()))
 }
 

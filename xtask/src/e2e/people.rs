@@ -6,15 +6,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::stack::{ROOT, Stack, text};
 use crate::{clock, lab::HostCmd, totp};
 
 /// Somebody who uses Usher.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Person {
-    pub(super) name: &'static str,
+    name: String,
     pub(super) password: String,
     pub(super) totp_secret: String,
     pub(super) signed_in: bool,
@@ -22,6 +23,16 @@ pub(super) struct Person {
 }
 
 impl Person {
+    /// Account on the client host, user name at the broker.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The password.
+    pub(super) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// A code that was not used yet. A broker takes the codes of the last, this and the next half minute, each once;
     /// only when all three are used up, this waits for time to pass.
     pub(super) fn code(&self) -> Result<String> {
@@ -48,7 +59,7 @@ impl Stack {
             host.cmd(["install", "-d", "-m", "700", "-o", name, &format!("/run/user/{name}")]).read()?;
         }
         let person = Person {
-            name,
+            name: name.to_owned(),
             password: format!("correct horse battery {name}"),
             totp_secret: String::new(),
             signed_in: false,

@@ -209,55 +209,42 @@ impl Stack {
         logs
     }
 
-    /// Leaves it up.
+    /// Leaves it up, for `cargo xtask lab`.
     pub(super) fn keep(&mut self) -> Result<()> {
+        let people: Vec<_> = self.people.values().collect();
+        std::fs::write(self.lab.dir().join("people.json"), serde_json::to_vec(&people)?)?;
         self.lab.keep()
     }
 
     /// Says how to use it by hand.
     pub(super) fn explain(&self) {
-        let enter = |name: &str| self.host(name).and_then(Host::entry).unwrap_or_default();
+        let (ready, others): (Vec<_>, Vec<_>) = self.people.values().partition(|person| person.signed_in);
+        let names =
+            |people: &[&Person]| people.iter().map(|person| person.name()).collect::<Vec<_>>().join(", ");
         say!();
-        say!("Left up. Everything below runs as root on this machine.");
+        say!("Left up. Sit down at the client, as one who is signed in ({}):", names(&ready));
         say!();
-        say!("Sit down at the client as a person who is signed in:");
-        for person in self.people.values().filter(|person| person.signed_in) {
-            say!(
-                "  {} runuser -u {name} -- env -C /home/{name} HOME=/home/{name} XDG_RUNTIME_DIR=/run/user/{name} bash",
-                enter("client"),
-                name = person.name
-            );
-        }
-        say!("and try:");
-        for command in [
-            "usher whoami",
-            "usher servers",
-            "usher ssh target-1",
-            "usher ssh-config install && ssh target-1 id",
-            "usher ssh target-1 -- sudo -n id",
-        ] {
-            say!("  {command}");
-        }
+        say!("  cargo xtask lab enter client --as {}", ready.last().map_or("carol", |person| person.name()));
+        say!("    usher whoami");
+        say!("    usher servers");
+        say!("    usher ssh target-1");
+        say!("    usher ssh-config install && ssh target-1 id");
         say!();
         say!(
-            "To sign in again (`usher login --no-browser` prints an address), play the browser from another terminal:"
+            "carol administers the team and has sudo on servers; alice and the others ({}) do not.",
+            names(&others)
         );
-        for person in self.people.values() {
-            say!(
-                "  {} /usr/lib/usher-lab/xtask visit sign-in --root {ROOT} --user {} --password '{}' --code \"$({} /usr/lib/usher-lab/xtask visit code {})\" --url ADDRESS",
-                enter("client"),
-                person.name,
-                person.password,
-                enter("client"),
-                person.totp_secret,
-            );
-        }
+        say!("To sign in as somebody else, with the harness as the browser (two terminals):");
         say!();
-        say!("Enter any host as root:");
-        for host in self.lab.hosts() {
-            say!("  {:<10} {} bash", host.name(), host.entry().unwrap_or_default());
-        }
-        say!("logs in the hosts: /var/log/usher-broker.log, /var/log/usher-agent.log, /var/log/sshd.log");
+        say!("  cargo xtask lab enter client --as bob");
+        say!("    usher enroll '{}'", self.client_url);
+        say!("    usher login --no-browser                 prints ADDRESS and waits");
+        say!("  cargo xtask lab sign-in bob 'ADDRESS'");
+        say!("  cargo xtask lab enter client --as carol    usher device list; usher device approve dev_...");
+        say!();
+        say!("As root on any host:  cargo xtask lab enter HOST");
+        say!("  hosts: {}", self.lab.hosts().map(Host::name).collect::<Vec<_>>().join(", "));
+        say!("  logs there: /var/log/usher-broker.log, /var/log/usher-agent.log, /var/log/sshd.log");
         say!();
         say!("End it:  cargo xtask e2e --down");
         say!();

@@ -38,6 +38,17 @@ impl Host {
         Self { name: name.to_owned(), netns, dir, init: None }
     }
 
+    /// A host of a laboratory that some other process brought up.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(crate) fn open(lab: &Path, name: &str) -> Result<Self> {
+        let dir = lab.join(name);
+        let init = fs::read(dir.join("init.json")).with_context(|| format!("there is no host `{name}`"))?;
+        let init = serde_json::from_slice::<ProcessId>(&init)?;
+        Ok(Self { name: name.to_owned(), netns: String::new(), dir, init: Some(init) })
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -155,11 +166,6 @@ impl Host {
     /// Whether a file exists in the host.
     pub(crate) fn has(&self, inside: &str) -> bool {
         self.path(inside).is_ok_and(|path| path.symlink_metadata().is_ok())
-    }
-
-    /// The command line that enters this host by hand.
-    pub(crate) fn entry(&self) -> Result<String> {
-        Ok(format!("nsenter -t {} -m -u -i -n -p -r -w", self.init()?.pid()))
     }
 
     /// Starts a daemon under the host's first process, both outputs into `log` (a path in the host). `prefix` is a

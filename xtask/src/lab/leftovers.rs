@@ -1,6 +1,11 @@
 //! Taking laboratories down: one's own, those of runs that died, those that were kept.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::{
@@ -123,6 +128,19 @@ pub(crate) fn clean_dead() -> Result<Vec<String>> {
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The laboratory that was kept last.
+pub(crate) fn newest_kept() -> Option<PathBuf> {
+    let mut kept = Vec::new();
+    each(|dir, manifest| {
+        if manifest.is_some_and(|manifest| manifest.kept) {
+            kept.push((dir.join("lab.json").metadata()?.modified()?, dir.to_owned()));
+        }
+        Ok(())
+    })
+    .ok()?;
+    kept.into_iter().max().map(|(_, dir)| dir)
 }
 
 /// Takes down every kept laboratory and those of dead runs; returns how many.

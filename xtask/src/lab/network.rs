@@ -20,7 +20,7 @@ pub(super) enum Links {
 
 /// A tmpfs of its own for everything that hosts write: fast, gone with one unmount, never inside the lower layer.
 pub(super) fn mount_private_tmpfs(dir: &Path) -> Result<()> {
-    mount("usher-lab", dir, "tmpfs", MountFlags::empty(), Some(c"mode=755,size=75%"))
+    mount("usher-lab", dir, "tmpfs", MountFlags::empty(), Some(c"mode=700,size=75%"))
         .with_context(|| format!("cannot mount a tmpfs on {}", dir.display()))?;
     mount_change(dir, MountPropagationFlags::PRIVATE)?;
     Ok(())

@@ -118,7 +118,9 @@ impl Page {
     fn text(&self) -> String {
         let mut text = String::new();
         let mut in_tag = false;
-        for c in self.html.chars() {
+        // What stands before the body is not read: title and style.
+        let body = self.html.split_once("<body").map_or(self.html.as_str(), |(_, body)| body);
+        for c in body.split_once('>').map_or(body, |(_, rest)| rest).chars() {
             match c {
                 '<' => in_tag = true,
                 '>' => {

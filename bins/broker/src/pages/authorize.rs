@@ -16,12 +16,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use usher_audit::{Actor, Code, Event, Record};
+use usher_identity::UserStatus;
 use usher_keystore::{KeyLabel, Purpose};
 use usher_sign_in::{
-    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord, Credentials, Failures,
-    Refusal, TotpSecret, Verified, issue_code,
+    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord, Credentials,
+    Failures, Refusal, TotpSecret, Verified, issue_code,
 };
-use usher_identity::UserStatus;
 use usher_store::sign_in;
 use usher_types::{Sha256, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
@@ -58,11 +58,14 @@ async fn show(
     let Ok(Query(parameters)) = parameters else { return bad_link(&app) };
     match AuthorizationRequest::parse(&parameters) {
         Ok(request) => page(&app, &request, "", false),
-        Err(AuthorizationRequestError::ClientId | AuthorizationRequestError::RedirectUri(_)) => bad_link(&app),
+        Err(AuthorizationRequestError::ClientId | AuthorizationRequestError::RedirectUri(_)) => {
+            bad_link(&app)
+        }
         Err(AuthorizationRequestError::Parameter { redirect_uri, state, code, parameter }) => {
             let description = format!("bad parameter {parameter}");
             let issuer = issuer(&app);
-            let mut parameters = vec![("error", code), ("error_description", description.as_str()), ("iss", &issuer)];
+            let mut parameters =
+                vec![("error", code), ("error_description", description.as_str()), ("iss", &issuer)];
             if !state.is_empty() {
                 parameters.push(("state", &state));
             }
@@ -82,7 +85,12 @@ fn bad_link(app: &AppState) -> Result<Response, PageError> {
     render(StatusCode::BAD_REQUEST, &message)
 }
 
-fn page(app: &AppState, request: &AuthorizationRequest, user_name: &str, failed: bool) -> Result<Response, PageError> {
+fn page(
+    app: &AppState,
+    request: &AuthorizationRequest,
+    user_name: &str,
+    failed: bool,
+) -> Result<Response, PageError> {
     let sealed = sealed::seal(app, FORM, request, app.now())?;
     let page = SignInPage {
         team: app.team().as_str(),
@@ -163,7 +171,11 @@ async fn check(
     Ok(verified.map_err(|refusal| (user_id, refusal)))
 }
 
-async fn count_attempt(app: &AppState, name: &UserName, now: UnixTime) -> Result<Option<Credentials>, PageError> {
+async fn count_attempt(
+    app: &AppState,
+    name: &UserName,
+    now: UnixTime,
+) -> Result<Option<Credentials>, PageError> {
     let mut tx = app.store().begin().await?;
     let Some(stored) = sign_in::credentials(&mut tx, name).await? else { return Ok(None) };
     let failures = Failures { count: stored.failed_attempts, locked_until: stored.locked_until };

@@ -35,7 +35,12 @@ pub(super) struct Opened<T> {
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub(super) fn seal(app: &AppState, form: &str, content: &impl Serialize, now: UnixTime) -> Result<String, ApiError> {
+pub(super) fn seal(
+    app: &AppState,
+    form: &str,
+    content: &impl Serialize,
+    now: UnixTime,
+) -> Result<String, ApiError> {
     let unique = BASE64URL_NOPAD.encode(&random::bytes::<16>()?);
     let envelope = Envelope { expires_at: now.saturating_add(LIFETIME), unique, content };
     let bytes = Zeroizing::new(serde_json::to_vec(&envelope).map_err(ApiError::internal)?);
@@ -44,7 +49,12 @@ pub(super) fn seal(app: &AppState, form: &str, content: &impl Serialize, now: Un
 }
 
 /// Opens what [`seal`] made for the same form; `None` when it is something else or too old.
-pub(super) fn open<T: DeserializeOwned>(app: &AppState, form: &str, text: &str, now: UnixTime) -> Option<Opened<T>> {
+pub(super) fn open<T: DeserializeOwned>(
+    app: &AppState,
+    form: &str,
+    text: &str,
+    now: UnixTime,
+) -> Option<Opened<T>> {
     let sealed = BASE64URL_NOPAD.decode(text.as_bytes()).ok().filter(|_| text.len() <= MAX_LENGTH)?;
     let bytes = app.keystore().open(&label(form), &sealed).ok()?;
     let envelope: Envelope<T> = serde_json::from_slice(&bytes).ok()?;

@@ -13,9 +13,9 @@ use http::StatusCode;
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde::{Deserialize, Serialize};
 use usher_audit::{Actor, Event, Record};
+use usher_identity::UserStatus;
 use usher_keystore::{KeyLabel, Purpose};
 use usher_sign_in::{NewPassword, PasswordHash, SetUpCode, TotpSecret};
-use usher_identity::UserStatus;
 use usher_store::sign_in;
 use usher_types::{Sha256, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
@@ -177,7 +177,9 @@ async fn finish(
         Err(rule) => return again(&rule.to_string()),
     };
     let Some(step) = secret.step_of(&form.totp, now) else {
-        return again("the code is not the one that the authenticator shows now; check the time of your phone");
+        return again(
+            "the code is not the one that the authenticator shows now; check the time of your phone",
+        );
     };
     let salt = random::bytes()?;
     let hash = {

@@ -79,7 +79,10 @@ fn proof(
     now: UnixTime,
 ) -> Result<VerifiedProof, ApiError> {
     let text = single(&parts.headers, headers::DPOP)?.ok_or_else(|| {
-        ApiError::new(ErrorCode::InvalidProof, "this endpoint wants a proof of possession in the header `dpop`")
+        ApiError::new(
+            ErrorCode::InvalidProof,
+            "this endpoint wants a proof of possession in the header `dpop`",
+        )
     })?;
     let htu = format!("{}{}", app.origin(), parts.uri.path());
     let request = ProofRequest {

@@ -71,8 +71,11 @@ pub(super) async fn run(
         }
     }
     // Slow, or the process died over it: then nobody knows whether it was done.
-    Err(ApiError::new(ErrorCode::AlreadyDone, "this request was begun before and its outcome is not known (yet)")
-        .with_next("look whether it was done before you ask again"))
+    Err(ApiError::new(
+        ErrorCode::AlreadyDone,
+        "this request was begun before and its outcome is not known (yet)",
+    )
+    .with_next("look whether it was done before you ask again"))
 }
 
 async fn claim(store: &Store, name: &RequestName, now: UnixTime) -> Result<Claim, StoreError> {

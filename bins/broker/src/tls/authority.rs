@@ -2,7 +2,7 @@
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
-use der::{Decode as _, Encode as _, asn1::BitString, pem::LineEnding, EncodePem as _};
+use der::{Decode as _, Encode as _, EncodePem as _, asn1::BitString, pem::LineEnding};
 use p256::ecdsa::{Signature, VerifyingKey, signature::Keypair};
 use thiserror::Error;
 use usher_keystore::SoftwareKey;
@@ -17,8 +17,8 @@ use x509_cert::{
     name::Name,
     serial_number::SerialNumber,
     spki::{
-        AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, ObjectIdentifier, SubjectPublicKeyInfoOwned,
-        SubjectPublicKeyInfoRef,
+        AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, ObjectIdentifier,
+        SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
     },
     time::{Time, Validity},
 };
@@ -206,9 +206,8 @@ impl BuilderProfile for RootProfile {
         extensions.push(
             BasicConstraints { ca: true, path_len_constraint: Some(0) }.to_extension(subject, &extensions)?,
         );
-        extensions.push(
-            KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign).to_extension(subject, &extensions)?,
-        );
+        extensions
+            .push(KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign).to_extension(subject, &extensions)?);
         extensions.push(SubjectKeyIdentifier::try_from(spk)?.to_extension(subject, &extensions)?);
         Ok(extensions)
     }

@@ -60,7 +60,8 @@ impl TeamAuthority {
     pub(super) fn leaf(&self, public_url: &Url, now: UnixTime) -> Result<Leaf, LeafError> {
         let pair =
             EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_error| LeafError::Key)?;
-        let public = VerifyingKey::from_sec1_bytes(pair.public_key().as_ref()).map_err(|_error| LeafError::Key)?;
+        let public =
+            VerifyingKey::from_sec1_bytes(pair.public_key().as_ref()).map_err(|_error| LeafError::Key)?;
         let spki = SubjectPublicKeyInfoOwned::from_key(&public).map_err(builder::Error::from)?;
         let mut serial = [0; 16];
         aws_lc_rs::rand::fill(&mut serial).map_err(|_error| LeafError::Key)?;

@@ -22,8 +22,15 @@ async fn an_administrator_builds_a_team() {
     let project = caller.get("/v1/projects/web").await;
     assert_eq!(project.body["next_unix_uid"], 60002, "the administrator got its account: {project:?}");
     let audit = caller.get("/v1/audit").await;
-    let kinds: Vec<&str> = audit.body["items"].as_array().unwrap().iter().filter_map(|row| row["event"]["event"]["type"].as_str()).collect();
-    for kind in ["team.create", "user.create", "user.set_up", "device.register", "session.open", "project.create"] {
+    let kinds: Vec<&str> = audit.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|row| row["event"]["event"]["type"].as_str())
+        .collect();
+    for kind in
+        ["team.create", "user.create", "user.set_up", "device.register", "session.open", "project.create"]
+    {
         assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
     }
 }

@@ -57,7 +57,10 @@ async fn bodies_are_json_and_small() {
     assert_eq!(caller.send(&sent).await.status, 201);
 
     let long = format!("{{\"name\":\"{}\"}}", "a".repeat(70_000));
-    caller.ask("POST", "/v1/groups", long.as_bytes(), Jti::new(random())).await.refused(413, "body_too_large");
+    caller
+        .ask("POST", "/v1/groups", long.as_bytes(), Jti::new(random()))
+        .await
+        .refused(413, "body_too_large");
     let form = broker.post_form("/set-up", &[("code", &"A".repeat(70_000))]).await;
     assert!(form.status().is_client_error());
 }
@@ -75,9 +78,13 @@ async fn unknown_paths_and_methods_are_told_apart() {
     for path in ["/..", "/%2e%2e/%00"] {
         assert_eq!(send("GET", path).await.unwrap().status(), 404, "{path}");
     }
-    for (method, path) in
-        [("PUT", "/v1/team"), ("GET", "/v1/token"), ("HEAD", "/v1/team"), ("OPTIONS", "/v1/users"), ("BREW", "/v1/me")]
-    {
+    for (method, path) in [
+        ("PUT", "/v1/team"),
+        ("GET", "/v1/token"),
+        ("HEAD", "/v1/team"),
+        ("OPTIONS", "/v1/users"),
+        ("BREW", "/v1/me"),
+    ] {
         let answer = send(method, path).await.unwrap();
         assert_eq!(answer.status(), 405, "{method} {path}");
     }
@@ -93,9 +100,14 @@ async fn bad_paths_and_queries_are_refused() {
     for name in ["..%2f..", "root", "%00", "a%0ab", "%E2%80%AE", "%3Cscript%3E"] {
         let answer = caller.get(&format!("/v1/users/{name}")).await;
         answer.refused(404, "not_found");
-        assert!(answer.message().is_ascii() && !answer.message().contains(['\n', '\0']), "{}", answer.message());
+        assert!(
+            answer.message().is_ascii() && !answer.message().contains(['\n', '\0']),
+            "{}",
+            answer.message()
+        );
     }
-    for query in ["limit=x", "limit=-1", "unknown=1", "after=1&after=2", "limit=1&limit=99999999999999999999"] {
+    for query in ["limit=x", "limit=-1", "unknown=1", "after=1&after=2", "limit=1&limit=99999999999999999999"]
+    {
         caller.get(&format!("/v1/audit?{query}")).await.refused(400, "invalid_request");
     }
 }
@@ -119,5 +131,7 @@ async fn a_head_without_end_is_cut_off() {
     let answer =
         broker.http.get(format!("{}/v1/team", broker.origin)).header("x", "a".repeat(60_000)).send().await;
     assert!(answer.map_or(true, |answer| answer.status().is_client_error()));
-    assert!(broker.http.get(format!("{}/healthz", broker.origin)).send().await.unwrap().status().is_success());
+    assert!(
+        broker.http.get(format!("{}/healthz", broker.origin)).send().await.unwrap().status().is_success()
+    );
 }

@@ -138,7 +138,13 @@ impl Broker {
         hidden(&page.text().await.unwrap(), "request")
     }
 
-    pub(crate) async fn submit(&self, request: &str, user_name: &str, password: &str, code: &str) -> reqwest::Response {
+    pub(crate) async fn submit(
+        &self,
+        request: &str,
+        user_name: &str,
+        password: &str,
+        code: &str,
+    ) -> reqwest::Response {
         let fields = [("request", request), ("user_name", user_name), ("password", password), ("code", code)];
         self.post_form("/sign-in", &fields).await
     }
@@ -207,7 +213,8 @@ impl Client {
         assert_eq!(answer.status(), 303);
         let location = Url::parse(answer.headers()["location"].to_str().unwrap()).unwrap();
         assert!(location.as_str().starts_with(&format!("{}?", self.redirect_uri)));
-        let parameters: std::collections::BTreeMap<String, String> = location.query_pairs().into_owned().collect();
+        let parameters: std::collections::BTreeMap<String, String> =
+            location.query_pairs().into_owned().collect();
         assert_eq!(parameters["state"], self.state);
         assert!(parameters["iss"].starts_with("https://127.0.0.1:"));
         parameters["code"].clone()

@@ -34,7 +34,8 @@ impl Answer {
         let (nonce, retry_after) = (text("dpop-nonce"), text("retry-after"));
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
+        let body =
+            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
         Self { status, body, nonce, retry_after }
     }
 

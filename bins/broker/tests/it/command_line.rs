@@ -82,7 +82,8 @@ fn bad_options_are_usage_errors_and_leave_nothing() {
         let output = run(&["init", "--team", team, "--data-dir", place, "--public-url", url]);
         assert_eq!(output.status.code(), Some(2), "{team} {url}");
     }
-    for url in ["http://a.example", "https://a.example/path", "https://u:p@a.example", "https://a.example/?q"] {
+    for url in ["http://a.example", "https://a.example/path", "https://u:p@a.example", "https://a.example/?q"]
+    {
         let output = run(&["init", "--team", "acme", "--data-dir", place, "--public-url", url]);
         assert_eq!(output.status.code(), Some(1), "{url}");
     }
@@ -139,7 +140,8 @@ fn configuration_is_checked() {
         .collect::<Vec<_>>()
         .join("\n");
     let parsed: usher_broker::Config = toml::from_str(&set).unwrap();
-    let bare: usher_broker::Config = toml::from_str("public_url = \"https://usher.example.com:8443\"").unwrap();
+    let bare: usher_broker::Config =
+        toml::from_str("public_url = \"https://usher.example.com:8443\"").unwrap();
     assert_eq!(format!("{parsed:?}"), format!("{bare:?}"));
     for bad in [
         "",

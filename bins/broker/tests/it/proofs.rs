@@ -115,7 +115,8 @@ async fn nonces_survive_the_rotation_of_their_key() {
     let mut tx = broker.app.store().begin().await.unwrap();
     usher_store::team::rotate_nonce_key(&mut tx, &[9; 32], broker.now()).await.unwrap();
     tx.commit().await.unwrap();
-    let again = usher_broker::AppState::open(broker.app.config().clone(), broker.clock.clone()).await.unwrap();
+    let again =
+        usher_broker::AppState::open(broker.app.config().clone(), broker.clock.clone()).await.unwrap();
     assert_eq!(again.team(), broker.app.team());
     let sent = caller.prepare("GET", "/v1/me", b"", Jti::new(random()));
     assert_eq!(caller.send(&sent).await.status, 200);

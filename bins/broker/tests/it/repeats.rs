@@ -55,7 +55,10 @@ async fn a_secret_is_shown_once() {
         caller.token.as_deref().unwrap().split('_').nth(3).unwrap(),
     ] {
         for file in [&database, &wal] {
-            assert!(!file.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} is on the disk");
+            assert!(
+                !file.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "{secret} is on the disk"
+            );
         }
     }
 }

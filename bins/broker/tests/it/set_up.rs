@@ -44,7 +44,12 @@ async fn what_is_not_good_yet_is_said_and_nothing_is_lost() {
         (PASSWORD, "correct horse batterz", good.as_str(), "two passwords differ"),
         (PASSWORD, PASSWORD, "000000", "code is not"),
     ] {
-        let fields = [("request", request.as_str()), ("password", password), ("password_again", again), ("totp", code)];
+        let fields = [
+            ("request", request.as_str()),
+            ("password", password),
+            ("password_again", again),
+            ("totp", code),
+        ];
         let answer = broker.post_form("/set-up/finish", &fields).await;
         assert_eq!(answer.status(), 422);
         let html = answer.text().await.unwrap();
@@ -53,8 +58,12 @@ async fn what_is_not_good_yet_is_said_and_nothing_is_lost() {
         assert_eq!(totp_of(&html).expose(), totp.expose(), "the same second factor");
         request = hidden(&html, "request");
     }
-    let fields =
-        [("request", request.as_str()), ("password", PASSWORD), ("password_again", PASSWORD), ("totp", good.as_str())];
+    let fields = [
+        ("request", request.as_str()),
+        ("password", PASSWORD),
+        ("password_again", PASSWORD),
+        ("totp", good.as_str()),
+    ];
     assert_eq!(broker.post_form("/set-up/finish", &fields).await.status(), 200);
     assert_eq!(broker.post_form("/set-up/finish", &fields).await.status(), 401, "once");
 }
@@ -70,8 +79,12 @@ async fn page_values_cannot_be_forged_or_moved() {
     let last = changed.len() - 3;
     changed[last] = if changed[last] == b'A' { b'B' } else { b'A' };
     let changed = String::from_utf8(changed).unwrap();
-    let fields =
-        [("request", changed.as_str()), ("password", PASSWORD), ("password_again", PASSWORD), ("totp", "000000")];
+    let fields = [
+        ("request", changed.as_str()),
+        ("password", PASSWORD),
+        ("password_again", PASSWORD),
+        ("totp", "000000"),
+    ];
     assert_eq!(broker.post_form("/set-up/finish", &fields).await.status(), 401);
     assert!(!request.contains(&data_encoding::BASE64.encode(totp_of(&html).expose())));
 }

@@ -206,7 +206,8 @@ async fn pages_are_locked_down() {
     for path in ["/set-up", "/authorize"] {
         let page = broker.http.get(format!("{}{path}", broker.origin)).send().await.unwrap();
         let policy = page.headers()["content-security-policy"].to_str().unwrap();
-        for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
+        for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"]
+        {
             assert!(policy.contains(part), "{policy}");
         }
         assert!(!policy.contains("script-src") && !policy.contains("unsafe"));
@@ -244,7 +245,8 @@ async fn a_disabled_user_is_out_at_once() {
     let mut late = Caller::new(&broker, Arc::clone(&client.key));
     late.call("POST", "/v1/token", &client.token_request(&in_hand)).await.refused(403, "user_disabled");
     let request = broker.authorize(&Client::new()).await;
-    let answer = broker.submit(&request, "bob", "another horse battery", &bob.totp.code_at(broker.now())).await;
+    let answer =
+        broker.submit(&request, "bob", "another horse battery", &bob.totp.code_at(broker.now())).await;
     assert_eq!(answer.status(), 401);
 }
 

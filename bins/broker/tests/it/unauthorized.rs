@@ -15,7 +15,11 @@ use crate::{
 fn target(endpoint: &Endpoint) -> String {
     let parts = endpoint.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
     let path = parts.collect::<Vec<_>>().join("/");
-    if path == "/v1/agent/state" { format!("{path}?v=1&generation=0&server_generation=0&wait=0") } else { path }
+    if path == "/v1/agent/state" {
+        format!("{path}?v=1&generation=0&server_generation=0&wait=0")
+    } else {
+        path
+    }
 }
 
 fn body(endpoint: &Endpoint) -> &'static [u8] {
@@ -42,7 +46,12 @@ async fn every_endpoint_exists() {
     let broker = Broker::start().await;
     for endpoint in ENDPOINTS {
         let method = endpoint.method.parse().unwrap();
-        let answer = broker.http.request(method, format!("{}{}", broker.origin, target(endpoint))).send().await.unwrap();
+        let answer = broker
+            .http
+            .request(method, format!("{}{}", broker.origin, target(endpoint)))
+            .send()
+            .await
+            .unwrap();
         let expected = if endpoint.guard == Guard::Public { 200 } else { 401 };
         assert_eq!(answer.status(), expected, "{} {}", endpoint.method, endpoint.path);
     }
@@ -123,7 +132,12 @@ async fn a_user_administers_nothing() {
             Guard::Admin => knock(&mut bobs, endpoint).await.refused(403, "forbidden"),
             Guard::User => {
                 let answer = knock(&mut bobs, endpoint).await;
-                assert!([200, 400, 404].contains(&answer.status), "{} {}: {answer:?}", endpoint.method, endpoint.path);
+                assert!(
+                    [200, 400, 404].contains(&answer.status),
+                    "{} {}: {answer:?}",
+                    endpoint.method,
+                    endpoint.path
+                );
             }
             Guard::Agent | Guard::Proof | Guard::Public | Guard::SignedIn => {}
         }

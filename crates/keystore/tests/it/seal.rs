@@ -60,7 +60,9 @@ fn opens_only_under_its_own_label_and_key() {
     let place = label("prj_1", Purpose::SshUserCa);
     let sealed = key.seal(&place, b"secret").unwrap();
     assert_eq!(key.open(&place, &sealed).unwrap().as_slice(), b"secret");
-    for other in [label("prj_2", Purpose::SshUserCa), label("prj_1", Purpose::State), label("", Purpose::SshUserCa)] {
+    for other in
+        [label("prj_2", Purpose::SshUserCa), label("prj_1", Purpose::State), label("", Purpose::SshUserCa)]
+    {
         assert_eq!(key.open(&other, &sealed).unwrap_err(), OpenError);
     }
     let (_other_directory, other_path) = seal_key();

@@ -78,7 +78,10 @@ async fn a_ca_key_signs_certificates_only() {
         let made = keystore.generate(&label, algorithm).unwrap();
         let loaded = keystore.load(&label, &made.sealed).unwrap();
         for key in [&made.key, &loaded] {
-            assert_eq!(key.sign_message(b"usher-state-v1\0{}").unwrap_err(), SignMessageError::CertificatesOnly);
+            assert_eq!(
+                key.sign_message(b"usher-state-v1\0{}").unwrap_err(),
+                SignMessageError::CertificatesOnly
+            );
             assert!(matches!(key.sign(b"anything").await, Err(SignError::Refused(_))));
             let certificate = [&b"\0\0\0\x20ssh-ed25519-cert-v01@openssh.com"[..], b"..."].concat();
             let signature = key.sign(&certificate).await.unwrap();

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use usher_identity::{Login as _, pkce::CodeVerifier};
 use usher_sign_in::{
-    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, Credentials, Failures, NewPassword,
-    PasswordHash, RedeemError, Redemption, RedirectUri, TotpSecret, VerifiedLogin, issue_code, redeem, verify,
+    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, Credentials, Failures,
+    NewPassword, PasswordHash, RedeemError, Redemption, RedirectUri, TotpSecret, VerifiedLogin, issue_code,
+    redeem, verify,
 };
 use usher_types::{Sha256, UserId};
 
@@ -112,7 +113,10 @@ fn names_the_bad_parameter() {
         ("response_type", AuthorizationParameters { response_type: "token".into(), ..parameters() }),
         ("state", AuthorizationParameters { state: String::new(), ..parameters() }),
         ("state", AuthorizationParameters { state: "a\nb".into(), ..parameters() }),
-        ("code_challenge_method", AuthorizationParameters { code_challenge_method: "plain".into(), ..parameters() }),
+        (
+            "code_challenge_method",
+            AuthorizationParameters { code_challenge_method: "plain".into(), ..parameters() },
+        ),
         ("code_challenge", AuthorizationParameters { code_challenge: "short".into(), ..parameters() }),
         ("dpop_jkt", AuthorizationParameters { dpop_jkt: String::new(), ..parameters() }),
         ("device_name", AuthorizationParameters { device_name: "<script>".into(), ..parameters() }),

@@ -45,9 +45,14 @@ fn takes_a_code_in_groups_and_nothing_else() {
     }
     let fullwidth: String =
         code.chars().map(|c| char::from_u32(u32::from(c) - u32::from('0') + 0xff10).unwrap()).collect();
-    for bad in
-        ["".to_owned(), code[..5].to_owned(), format!("{code}0"), format!("+{}", &code[1..]), fullwidth, "      ".repeat(8)]
-    {
+    for bad in [
+        "".to_owned(),
+        code[..5].to_owned(),
+        format!("{code}0"),
+        format!("+{}", &code[1..]),
+        fullwidth,
+        "      ".repeat(8),
+    ] {
         assert_eq!(rfc().step_of(&bad, NOW), None, "{bad:?}");
     }
 }
