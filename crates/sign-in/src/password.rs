@@ -134,3 +134,22 @@ impl fmt::Debug for PasswordHash {
         f.write_str("PasswordHash([secret])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{NewPassword, PasswordHash, nobody};
+
+    fn cost(hash: &PasswordHash) -> Vec<&str> {
+        hash.as_str().split('$').take(4).collect()
+    }
+
+    /// Threat 55: an unknown user must cost what a known one costs, so what is compared for nobody must be as dear.
+    #[test]
+    fn nobodys_password_costs_what_everybodys_costs() {
+        let password = NewPassword::parse("correct horse battery", &"alice".parse().unwrap()).unwrap();
+        let real = PasswordHash::of(&password, [1; 16]).unwrap();
+        assert_eq!(cost(nobody()), cost(&real));
+        assert_eq!(nobody().as_str().parse::<PasswordHash>().as_ref(), Ok(nobody()));
+        assert!(!nobody().matches("correct horse battery"));
+    }
+}

@@ -24,13 +24,19 @@ const TOOLS: [&str; 6] = [
     "/usr/sbin/visudo",
 ];
 
+/// Whether this process is inside a private machine, whose files may be changed.
+#[must_use]
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// Runs `body` in a private machine by starting the test's own program again inside. Call it first and alone in a `#[test]`.
 ///
 /// # Panics
 /// When the machine cannot be made, and when `body` does.
 #[track_caller]
 pub fn inside(body: fn()) {
-    if env::var_os(INSIDE).is_some() {
+    if is_inside() {
         set_up();
         body();
         return;

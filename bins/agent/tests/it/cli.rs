@@ -7,11 +7,11 @@ use usher_testkit::{
 };
 use usher_types::{SecretToken, TokenKind};
 
-const AGENT: &str = env!("CARGO_BIN_EXE_usher-agent");
+use crate::program;
 
 /// Runs the agent; its exit code and everything that it said.
 fn agent(arguments: &str) -> (String, String) {
-    let (_, text) = try_sh(&format!("{{ {AGENT} {arguments}; }} 2>&1; echo status=$?"));
+    let (_, text) = try_sh(&format!("{{ {agent} {arguments}; }} 2>&1; echo status=$?", agent = program()));
     let (text, status) = text.rsplit_once("status=").unwrap();
     (status.to_owned(), text.trim().to_owned())
 }
@@ -62,7 +62,8 @@ fn only_root_enrolls_and_runs() {
     inside(|| {
         sh("echo x > /tmp/token");
         for command in ["enroll --token-file /tmp/token", "run"] {
-            let (ok, text) = try_sh(&format!("setpriv --reuid 65534 --clear-groups {AGENT} {command}"));
+            let (ok, text) =
+                try_sh(&format!("setpriv --reuid 65534 --clear-groups {agent} {command}", agent = program()));
             assert!(!ok && text.contains("must run as root"), "{text}");
         }
     });

@@ -13,16 +13,14 @@ use usher_testkit::{
 };
 use usher_types::{SecretToken, TokenKind};
 
-use crate::broker::Broker;
-
-const AGENT: &str = env!("CARGO_BIN_EXE_usher-agent");
+use crate::{broker::Broker, program};
 
 struct Running(Child);
 
 impl Running {
     fn start() -> Self {
         let log = fs::File::options().create(true).append(true).open("/tmp/agent.log").unwrap();
-        Self(Command::new(AGENT).arg("run").stdin(Stdio::null()).stderr(log).spawn().unwrap())
+        Self(Command::new(program()).arg("run").stdin(Stdio::null()).stderr(log).spawn().unwrap())
     }
 }
 
@@ -40,7 +38,10 @@ fn secret() -> SecretToken {
 fn enroll(broker: &Broker) -> (bool, String) {
     let token = PastedToken::new(&broker.url(), Some(broker.pin()), secret()).unwrap().reveal();
     fs::write("/tmp/token", token.as_bytes()).unwrap();
-    try_sh(&format!("{AGENT} enroll --token-file - --name web-1 --address 10.0.0.7 < /tmp/token"))
+    try_sh(&format!(
+        "{agent} enroll --token-file - --name web-1 --address 10.0.0.7 < /tmp/token",
+        agent = program()
+    ))
 }
 
 fn status(field: &str) -> String {
@@ -111,7 +112,9 @@ fn a_removed_server_keeps_its_state_and_says_so() {
         wait_until("alice is made", || last_report(&broker)["applied_generation"] == 1);
         broker.desk(|desk| desk.removed = true);
         wait_until("the removal is noticed", || status("/broker/state") == "\"removed\"");
-        assert!(sh(&format!("{AGENT} status")).contains("does not know this server any more"));
+        assert!(
+            sh(&format!("{agent} status", agent = program())).contains("does not know this server any more")
+        );
         assert!(try_sh("getent passwd alice").0, "fail-static");
     });
 }
@@ -123,8 +126,10 @@ fn a_broker_with_another_root_is_not_believed() {
         let (broker, impostor) = (Broker::start(), Broker::start());
         let token = PastedToken::new(&impostor.url(), Some(broker.pin()), secret()).unwrap().reveal();
         fs::write("/tmp/token", token.as_bytes()).unwrap();
-        let (ok, said) =
-            try_sh(&format!("{AGENT} enroll --token-file /tmp/token --address 10.0.0.7; test $? = 6"));
+        let (ok, said) = try_sh(&format!(
+            "{agent} enroll --token-file /tmp/token --address 10.0.0.7; test $? = 6",
+            agent = program()
+        ));
         assert!(ok && said.contains("pinned root"), "{said}");
         assert!(impostor.desk(|desk| desk.enrolled.is_empty()), "the token was not shown to it");
         assert!(!try_sh("test -e /var/lib/usher-agent/enrollment.json").0);

@@ -9,9 +9,7 @@ use std::{
 use serde_json::Value;
 use usher_testkit::namespace::{inside, sh, try_sh, wait_until};
 
-use crate::state::enroll;
-
-const AGENT: &str = env!("CARGO_BIN_EXE_usher-agent");
+use crate::{program, state::enroll};
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("user{n}")).collect()
@@ -19,7 +17,7 @@ fn names(count: usize) -> Vec<String> {
 
 fn start() -> Child {
     let log = fs::File::options().create(true).append(true).open("/tmp/agent.log").unwrap();
-    Command::new(AGENT).arg("run").stdin(Stdio::null()).stderr(log).spawn().unwrap()
+    Command::new(program()).arg("run").stdin(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 /// A process's own share of memory, in KiB.
@@ -74,7 +72,7 @@ fn the_last_state_holds_without_a_broker() {
         let (helper_memory, network_memory) = (pss(helper), pss(network));
         println!("memory (PSS): helper {helper_memory} KiB, network process {network_memory} KiB");
 
-        let shown = sh(&format!("{AGENT} status"));
+        let shown = sh(&format!("{agent} status", agent = program()));
         for line in [
             "server     web-1",
             "agent      running",
@@ -83,7 +81,8 @@ fn the_last_state_holds_without_a_broker() {
         ] {
             assert!(shown.contains(line), "{shown}");
         }
-        let shown: Value = serde_json::from_str(&sh(&format!("{AGENT} status --output json"))).unwrap();
+        let shown: Value =
+            serde_json::from_str(&sh(&format!("{agent} status --output json", agent = program()))).unwrap();
         assert_eq!((&shown["v"], &shown["running"]), (&Value::from(1), &Value::from(true)));
 
         // The network half dies: the helper starts another.
@@ -96,7 +95,7 @@ fn the_last_state_holds_without_a_broker() {
         agent.wait().unwrap();
         let network = again["network_pid"].as_u64().unwrap();
         wait_until("the network process is gone", || !try_sh(&format!("kill -0 {network}")).0);
-        assert!(sh(&format!("{AGENT} status")).contains("agent      not running"));
+        assert!(sh(&format!("{agent} status", agent = program())).contains("agent      not running"));
     });
 }
 
@@ -143,7 +142,7 @@ fn a_second_agent_refuses_to_start() {
         enroll(&names(1), 1);
         let mut agent = start();
         wait_for_status("it runs", |status| status["network_pid"].is_u64());
-        let (ok, text) = try_sh(&format!("{AGENT} run"));
+        let (ok, text) = try_sh(&format!("{agent} run", agent = program()));
         assert!(!ok && text.contains("another usher-agent holds"), "{text}");
         agent.kill().unwrap();
         agent.wait().unwrap();

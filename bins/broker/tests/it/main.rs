@@ -9,6 +9,7 @@ mod broker;
 mod caller;
 mod command_line;
 mod connections;
+mod custody;
 mod enrollment;
 mod fleet;
 mod limits;

@@ -1,4 +1,5 @@
 //! Custody through the public API: what is on disk, what opens, what signs.
+#![cfg(test)]
 
 mod props;
 mod seal;

@@ -1,5 +1,5 @@
 //! Signing in through the public API.
-#![expect(clippy::disallowed_methods, reason = "tests measure time")]
+#![cfg(test)]
 
 mod authorization;
 mod password;

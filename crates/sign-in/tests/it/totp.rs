@@ -47,9 +47,9 @@ fn takes_a_code_in_groups_and_nothing_else() {
         code.chars().map(|c| char::from_u32(u32::from(c) - u32::from('0') + 0xff10).unwrap()).collect();
     for bad in [
         "".to_owned(),
-        code[..5].to_owned(),
+        code.chars().take(5).collect(),
         format!("{code}0"),
-        format!("+{}", &code[1..]),
+        format!("+{}", code.chars().skip(1).collect::<String>()),
         fullwidth,
         "      ".repeat(8),
     ] {
