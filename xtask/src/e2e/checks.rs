@@ -76,6 +76,7 @@ pub(super) const ALL: &[Check] = &[
         name: "hop account: 127.0.0.1, 169.254.169.254 and other ports refused",
         run: hops::other_destinations,
     },
+    Check { name: "two bastions in a row", run: network::two_bastions_in_a_row },
     Check {
         name: "one of two bastions dies: the next connection goes by the other",
         run: network::bastion_dies,

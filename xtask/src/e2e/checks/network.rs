@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::stack::{Stack, TARGETS};
+use super::super::stack::{Stack, TARGETS, text};
 use crate::clock::{self, Stopwatch};
 
 /// Probed from inside the client, also with a route through a bastion that a clever user might add.
@@ -58,4 +58,43 @@ pub(super) fn bastion_dies(stack: &mut Stack) -> Result<String> {
     }
     stack.wait_until_applied(&["bastion-1", "bastion-2"])?;
     Ok(detail.join(", "))
+}
+
+/// Moves `target-2` behind `bastion-2`, and that behind `bastion-1`; puts everything back whatever happens.
+pub(super) fn two_bastions_in_a_row(stack: &mut Stack) -> Result<String> {
+    stack.ready("alice")?;
+    let went = through_both(stack);
+    stack.admin(&["server", "set", "target-2", "--via", "edge"])?;
+    stack.admin(&["server", "set", "bastion-2", "--bastion-group", "edge", "--via", "none"])?;
+    wait_for_hops(stack, "bastion-1", &["target-1", "target-2"])?;
+    went
+}
+
+fn through_both(stack: &Stack) -> Result<String> {
+    stack.admin(&["server", "set", "bastion-2", "--bastion-group", "inner", "--via", "edge"])?;
+    stack.admin(&["server", "set", "target-2", "--via", "inner"])?;
+    wait_for_hops(stack, "bastion-1", &["bastion-2"])?;
+    wait_for_hops(stack, "bastion-2", &["target-2"])?;
+    let seen = stack.usher("alice", &["ssh", "target-2", "--", "id -un; echo $SSH_CONNECTION"])?.read()?;
+    let (name, connection) = seen.split_once('\n').context("no second line")?;
+    let from = connection.split(' ').next().unwrap_or_default();
+    if name != "alice" || from != "10.77.2.22" {
+        bail!("expected alice from bastion-2: {seen}");
+    }
+    // The first hop's certificate opens the second bastion and nothing behind it.
+    let principals = stack.host("bastion-1")?.cmd(["cat", "/etc/ssh/usher/principals/usher-hop"]).read()?;
+    if principals.contains("10.77.2.32:") {
+        bail!("bastion-1 would forward to target-2 itself: {principals}");
+    }
+    Ok(format!("alice came to target-2 from {from}"))
+}
+
+/// Waits until a bastion's sshd would forward to these servers.
+fn wait_for_hops(stack: &Stack, bastion: &str, servers: &[&str]) -> Result<()> {
+    let host = stack.host(bastion)?;
+    let ids = servers.iter().map(|name| text(&stack.server(name)?, "id")).collect::<Result<Vec<_>>>()?;
+    clock::wait_for(&format!("{bastion} to forward to {servers:?}"), Duration::from_secs(15), || {
+        let principals = host.cmd(["cat", "/etc/ssh/usher/principals/usher-hop"]).read().ok()?;
+        ids.iter().all(|id| principals.contains(&format!(".{id}"))).then_some(())
+    })
 }
