@@ -194,7 +194,7 @@ pub async fn names_of_user(conn: &mut Conn, user: UserId) -> Result<Vec<GroupNam
 }
 
 /// Adds a member; false when it is one already. Accounts in the group's projects are the caller's next step
-/// ([`project_users::allocate_for_group`](crate::project_users::allocate_for_group)).
+/// ([`project_users::allocate`](crate::project_users::allocate)).
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
