@@ -64,7 +64,37 @@ pub(crate) fn findings() -> Result<Findings> {
         }
         everywhere(file, &text, &mut findings.offences);
     }
+    for orphan in orphans(&files, |file| std::fs::read_to_string(root.join(file)).ok()) {
+        findings.offences.push(format!("{orphan}: no `mod` leads to it, so nobody compiles it"));
+    }
     Ok(findings)
+}
+
+/// Source files that no parent declares.
+fn orphans<'a>(files: &'a [String], read: impl Fn(&str) -> Option<String>) -> Vec<&'a str> {
+    let declared = |parent: &str, module: &str| {
+        let text = read(parent).unwrap_or_default();
+        text.lines().any(|line| {
+            let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            line.strip_prefix("mod ").is_some_and(|rest| rest.trim_end_matches([';', ' ', '{']) == module)
+        })
+    };
+    let is_orphan = |file: &&str| {
+        let Some((folder, name)) = file.rsplit_once('/') else { return false };
+        let Some(module) = name.strip_suffix(".rs") else { return false };
+        // A root needs no parent; benches and fuzz targets are roots by their manifest.
+        let is_root = matches!(name, "lib.rs" | "main.rs" | "build.rs");
+        if is_root || folder == "benches/benches" || folder == "fuzz/fuzz_targets" {
+            return false;
+        }
+        let parents = if folder.ends_with("/src") || folder.ends_with("/tests/it") {
+            vec![format!("{folder}/lib.rs"), format!("{folder}/main.rs")]
+        } else {
+            vec![format!("{folder}.rs")]
+        };
+        !parents.iter().any(|parent| declared(parent, module))
+    };
+    files.iter().map(String::as_str).filter(is_orphan).collect()
 }
 
 /// Tracked files and those that would be added.
@@ -209,6 +239,19 @@ mod tests {
     #[test]
     fn the_repository_is_tidy() {
         super::check().unwrap();
+    }
+
+    #[test]
+    fn finds_files_that_nobody_compiles() {
+        let files =
+            ["crates/x/src/lib.rs", "crates/x/src/a.rs", "crates/x/src/a/b.rs", "crates/x/src/left.rs"];
+        let files = files.map(str::to_owned);
+        let read = |file: &str| match file {
+            "crates/x/src/lib.rs" => Some("//! X.\npub mod a;\n".to_owned()),
+            "crates/x/src/a.rs" => Some("    pub(crate) mod b;\n".to_owned()),
+            _ => None,
+        };
+        assert_eq!(super::orphans(&files, read), ["crates/x/src/left.rs"]);
     }
 
     #[test]
