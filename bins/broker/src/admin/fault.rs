@@ -41,7 +41,7 @@ impl From<CreateUserError> for ApiError {
             CreateUserError::Store(source) => source.into(),
             CreateUserError::Taken { .. } => exists(&error),
             CreateUserError::UnixNameUsed(_) => {
-                exists(&error).with_next("name another Unix user name with `unix_user_name`")
+                exists(&error).with_next("name another Unix user name: `unix_user_name`, or `--unix-user-name` of `usher user create`")
             }
         }
     }

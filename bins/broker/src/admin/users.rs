@@ -109,7 +109,7 @@ fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, A
         Some(unix_user_name) => unix_user_name,
         None => name.parse().map_err(|error| {
             ApiError::invalid(format!("unix_user_name: {error}"))
-                .with_next("name a Unix user name with `unix_user_name`")
+                .with_next("name a Unix user name: `unix_user_name`, or `--unix-user-name` of `usher user create`")
         })?,
     };
     Ok(UserRecord {
