@@ -99,6 +99,15 @@ fn nextest(ci: bool, full: bool) -> Result<()> {
         // Property tests say how many cases they want; this is for those that do not.
         command = command.env("PROPTEST_CASES", "64");
     }
+    if !rustix::process::geteuid().is_root() {
+        // Built as the user, run as root: many tests make namespaces and accounts. Asked for here, where one can answer.
+        if Cmd::new(["sudo", "-v"]).status()? != 0 {
+            bail!("tests that make namespaces and accounts need root: run as root, or with sudo at hand");
+        }
+        let architecture = std::env::consts::ARCH.to_uppercase();
+        let runner = format!("CARGO_TARGET_{architecture}_UNKNOWN_LINUX_GNU_RUNNER");
+        command = command.env(runner, "sudo --preserve-env");
+    }
     let status = command.status()?;
     if status == 0 { Ok(()) } else { bail!("nextest ended with {status}") }
 }

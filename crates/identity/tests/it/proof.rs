@@ -118,5 +118,5 @@ fn jti_has_one_form() {
 #[test]
 fn request_prints_no_token() {
     let token = session_token(1);
-    assert!(!format!("{:?}", request(Some(&token))).contains(token.reveal().rsplit('_').nth(1).unwrap()));
+    assert!(!format!("{:?}", request(Some(&token))).contains(token.reveal().get(35..78).unwrap()));
 }
