@@ -118,7 +118,7 @@ fn world(options: &Options, report: &mut report::Report) {
 /// One command, so that shared crates are built once and with one set of features.
 fn build() -> Result<()> {
     say!("building usher-broker, usher-agent and usher");
-    let build = ["build", "--quiet", "--locked", "-p", "usher-broker", "-p", "usher", "-p", "usher-agent"];
+    let build = ["build", "--locked", "-p", "usher-broker", "-p", "usher", "-p", "usher-agent"];
     let status = workspace::cargo()?.args(build).status()?;
     if status == 0 { Ok(()) } else { bail!("the build failed") }
 }

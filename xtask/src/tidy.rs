@@ -71,7 +71,7 @@ pub(crate) fn findings() -> Result<Findings> {
 }
 
 /// Source files that no parent declares.
-fn orphans<'a>(files: &'a [String], read: impl Fn(&str) -> Option<String>) -> Vec<&'a str> {
+fn orphans(files: &[String], read: impl Fn(&str) -> Option<String>) -> Vec<&str> {
     let declared = |parent: &str, module: &str| {
         let text = read(parent).unwrap_or_default();
         text.lines().any(|line| {
