@@ -40,9 +40,9 @@ impl From<CreateUserError> for ApiError {
             CreateUserError::LooksLikeId(_) => invalid(&error),
             CreateUserError::Store(source) => source.into(),
             CreateUserError::Taken { .. } => exists(&error),
-            CreateUserError::UnixNameUsed(_) => {
-                exists(&error).with_next("name another Unix user name: `unix_user_name`, or `--unix-user-name` of `usher user create`")
-            }
+            CreateUserError::UnixNameUsed(_) => exists(&error).with_next(
+                "name another Unix user name: `unix_user_name`, or `--unix-user-name` of `usher user create`",
+            ),
         }
     }
 }

@@ -108,8 +108,9 @@ fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, A
     let unix_user_name = match body.unix_user_name {
         Some(unix_user_name) => unix_user_name,
         None => name.parse().map_err(|error| {
-            ApiError::invalid(format!("unix_user_name: {error}"))
-                .with_next("name a Unix user name: `unix_user_name`, or `--unix-user-name` of `usher user create`")
+            ApiError::invalid(format!("unix_user_name: {error}")).with_next(
+                "name a Unix user name: `unix_user_name`, or `--unix-user-name` of `usher user create`",
+            )
         })?,
     };
     Ok(UserRecord {
