@@ -12,7 +12,7 @@ use std::{
 };
 
 use usher_api::v1::{Page, Server};
-use usher_types::TeamSlug;
+use usher_types::{HostName, TeamSlug};
 
 use crate::{exit::Failure, files};
 
@@ -185,6 +185,10 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Index)) -> Result<(), Failur
 /// # Errors
 /// As [`update`].
 pub fn remember(path: &Path, team: &str, name: &str) -> Result<(), Failure> {
+    // The name comes from the broker: a line break in it would write other lines.
+    if name.parse::<HostName>().is_err() {
+        return Ok(());
+    }
     let known = look_up(path, name).ok().flatten();
     if known.is_some_and(|entry| entry.present && entry.teams.contains(team)) {
         return Ok(());

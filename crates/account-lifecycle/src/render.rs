@@ -1,6 +1,9 @@
 //! The contents of every file the agent writes, from checked values only. Writes nothing.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use data_encoding::BASE64;
 use usher_types::{HOP_LOGIN, Principal, ServerId};
@@ -45,6 +48,9 @@ pub fn hop_principals(bastion: ServerId, hops: &BTreeMap<ServerId, HopEntry>) ->
     text
 }
 
+/// The instance metadata service of AWS over IPv6, which is no link-local address.
+const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
 /// Addresses that a bastion may be sent to. Loopback would be the bastion itself, link-local the cloud's metadata service.
 fn is_hop_address(address: &IpAddr) -> bool {
     match address {
@@ -61,7 +67,8 @@ fn is_hop_address(address: &IpAddr) -> bool {
                 || address.is_loopback()
                 || address.is_unicast_link_local()
                 || address.is_unspecified()
-                || address.is_multicast())
+                || address.is_multicast()
+                || *address == AWS_METADATA)
         }
     }
 }
@@ -110,6 +117,7 @@ pub const MANAGED_EFFECT: &[(&str, &str)] = &[
     ("kbdinteractiveauthentication", "no"),
     ("hostbasedauthentication", "no"),
     ("permituserrc", "no"),
+    ("allowtcpforwarding", "local"),
 ];
 
 /// What it makes sshd do for the hop account besides.
@@ -155,6 +163,8 @@ Match Group {MANAGED_GROUP}
     GSSAPIAuthentication no
     HostbasedAuthentication no
     PermitUserRC no
+    AllowTcpForwarding local
+    AllowStreamLocalForwarding local
 "
     )
 }

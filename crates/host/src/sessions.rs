@@ -20,11 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// of its sessions. Never process 1, never ourselves, never the sshd that listens.
 pub(crate) fn end(account: &str, uid: u32) -> Result<(), HostError> {
     let deadline = Deadline::after(PATIENCE);
+    let mut seen_empty = false;
     loop {
         let found: Vec<Process> = process::all().filter(|process| is_theirs(process, account, uid)).collect();
         if found.is_empty() {
-            return Ok(());
+            // A look takes a while, and something may have forked behind it: one more.
+            if seen_empty {
+                return Ok(());
+            }
+            seen_empty = true;
+            continue;
         }
+        seen_empty = false;
         deadline.left().ok_or_else(|| {
             let pids: Vec<String> = found.iter().take(5).map(|process| process.pid.to_string()).collect();
             HostError::Changed(format!("processes of `{account}` do not end: {}", pids.join(", ")))

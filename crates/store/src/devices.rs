@@ -23,7 +23,7 @@ statements! {
         FROM devices d JOIN users u ON u.id = d.user_id WHERE d.user_id = $1 ORDER BY d.created_at, d.id";
     CREATE = "INSERT INTO devices (id, user_id, name, key, jkt, state, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT DO NOTHING";
-    APPROVED = "SELECT 1 FROM devices WHERE state = 'approved' LIMIT 1";
+    APPROVED = "SELECT 1 FROM devices WHERE state <> 'pending' LIMIT 1";
     DECIDE = "UPDATE devices SET state = $2, decided_at = $3, decided_by = $4 WHERE id = $1";
     DELETE = "DELETE FROM devices WHERE id = $1 AND state = 'revoked'";
 }
@@ -103,7 +103,7 @@ pub async fn of_user(conn: &mut Conn, user: UserId) -> Result<Vec<Device>, Store
     rows.iter().map(Device::read).collect()
 }
 
-/// Whether any device of the team is approved: the first one of a team administrator needs nobody's approval. Ask in
+/// Whether any device of the team is, or ever was, approved: the first one of a team administrator needs nobody's approval. Ask in
 /// the transaction that creates the device.
 ///
 /// # Errors
