@@ -1,5 +1,5 @@
-//! Failed sign-ins and how long to wait after them. A lock always ends by itself, so that nobody can keep another out
-//! for good.
+//! Failed sign-ins and how long to wait after them. A lock always ends by itself; somebody who fails all the time can
+//! still start the next one, so this alone does not stop one person from keeping another from signing in.
 
 use std::time::Duration;
 
