@@ -15,7 +15,8 @@ use usher_testkit::namespace::{inside, sh};
 
 use crate::world::host;
 
-/// Rounds; the full run has a hundred times as many swaps as this one has.
+/// Rounds of the host and swaps of the racer, at least. Which of the two gets more of a busy machine is not ours to
+/// say, so the run ends when both have had theirs.
 const ROUNDS: usize = 3000;
 
 #[test]
@@ -59,7 +60,8 @@ fn a_racer_never_makes_another_inode_change_its_owner() {
         let mut host = host();
         let account: usher_account_lifecycle::account::UnixName = "alice".parse().unwrap();
         let mut outcomes = [0, 0];
-        for _ in 0..ROUNDS {
+        while outcomes[0] + outcomes[1] < ROUNDS || outcomes[1] == 0 || swaps.load(Ordering::Relaxed) < ROUNDS
+        {
             let create = Step::CreateHome { account: account.clone(), uid: 60_001, gid: 63_001 };
             outcomes[usize::from(host.apply(&create).is_ok())] += 1;
             if let Ok(metadata) = fs::symlink_metadata("/home/alice") {
@@ -75,8 +77,12 @@ fn a_racer_never_makes_another_inode_change_its_owner() {
         }
         stop.store(true, Ordering::Relaxed);
         racer.join().unwrap();
-        assert_eq!(facts(), before, "after {} swaps", swaps.load(Ordering::Relaxed));
-        assert!(swaps.load(Ordering::Relaxed) > ROUNDS && outcomes[1] > 0, "{outcomes:?}");
+        assert_eq!(
+            facts(),
+            before,
+            "after {} swaps and {outcomes:?} (refused, made)",
+            swaps.load(Ordering::Relaxed)
+        );
     });
 }
 
