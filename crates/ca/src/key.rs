@@ -124,7 +124,7 @@ fn has_small_order(bytes: &[u8; 32]) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Kind {
+pub(crate) enum Kind {
     EcdsaP256([u8; 65]),
     Ed25519([u8; 32]),
 }
@@ -214,6 +214,10 @@ impl CaPublicKey {
                 Err(BadSignature)
             }
         }
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0
     }
 
     /// Whether `data` is this key, byte for byte; a point in another encoding is not.

@@ -91,6 +91,7 @@ mod serial;
 mod signature;
 #[cfg(feature = "issue")]
 mod signer;
+mod spki;
 mod verify;
 mod wire;
 

@@ -46,7 +46,7 @@ impl Signature {
     ///
     /// # Errors
     /// [`SignatureForm`].
-    pub fn ecdsa_p256_der(der: &[u8]) -> Result<Self, SignatureForm> {
+    pub fn ecdsa_p256_from_der(der: &[u8]) -> Result<Self, SignatureForm> {
         let signature = p256::ecdsa::Signature::from_der(der).map_err(|_error| SignatureForm)?;
         Ok(Self(Value::EcdsaP256(signature.to_bytes().into())))
     }

@@ -198,8 +198,8 @@ fn takes_p256_signatures_in_der() {
     let authority = LocalKey::public_key(&PortableP256::from_scalar(&[3; 32]).unwrap());
     let prepared = prepare(Example::login(), &subject(), &authority, NOW, &mut rng(3)).unwrap();
     let signature: p256::ecdsa::Signature = secret.sign(prepared.bytes());
-    let signature = Signature::ecdsa_p256_der(signature.to_der().as_bytes()).unwrap();
+    let signature = Signature::ecdsa_p256_from_der(signature.to_der().as_bytes()).unwrap();
     prepared.seal(signature).unwrap();
-    assert!(Signature::ecdsa_p256_der(b"\x30\x00").is_err());
+    assert!(Signature::ecdsa_p256_from_der(b"\x30\x00").is_err());
     assert!(Signature::ecdsa_p256(&[0; 64]).is_err());
 }

@@ -18,4 +18,5 @@ mod key;
 mod openssh;
 mod props;
 mod source;
+mod spki;
 mod verify;
