@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_audit::{
     ChainFault, ChainRow, ChainVerifier, Checkpoint, CheckpointError, EncodeError, Head, Heads,
@@ -12,7 +11,8 @@ use usher_types::{Sha256, UnixTime};
 
 use crate::{
     Conn, Store, StoreError, chain,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
 };
 
 /// Rows that are in memory at one time while the log is checked.
@@ -37,7 +37,7 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         let chain = ChainRow {
             writer: row.parse("writer")?,
             sequence: row.number("sequence")?,
@@ -53,7 +53,7 @@ impl AuditRow {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn page(conn: &mut Conn, after: i64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-    let query = sqlx::query(PAGE_AFTER).bind(after).bind(i64::from(limit));
+    let query = query(PAGE_AFTER).bind(after).bind(i64::from(limit));
     query.fetch_all(conn).await?.iter().map(AuditRow::read).collect()
 }
 
@@ -62,7 +62,7 @@ pub async fn page(conn: &mut Conn, after: i64, limit: u32) -> Result<Vec<AuditRo
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn checkpoints(conn: &mut Conn) -> Result<Vec<SignedCheckpoint>, StoreError> {
-    let rows = sqlx::query(CHECKPOINTS).fetch_all(conn).await?;
+    let rows = query(CHECKPOINTS).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
             let signature = row.bytes("signature")?.try_into();
@@ -108,7 +108,7 @@ impl Store {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut tx = self.begin().await?;
-        let last = sqlx::query(LAST_CHECKPOINT).fetch_optional(&mut *tx).await.map_err(StoreError::from)?;
+        let last = query(LAST_CHECKPOINT).fetch_optional(&mut tx).await.map_err(StoreError::from)?;
         let (number, after, previous) = match &last {
             Some(row) => {
                 let number: u64 = row.number("number")?;
@@ -116,8 +116,7 @@ impl Store {
             }
             None => (1, 0, None),
         };
-        let newer =
-            sqlx::query(NEWER_ROWS).bind(after).fetch_all(&mut *tx).await.map_err(StoreError::from)?;
+        let newer = query(NEWER_ROWS).bind(after).fetch_all(&mut tx).await.map_err(StoreError::from)?;
         let Some(newest) = newer.last() else { return Ok(None) };
         let position = newest.int("position")?;
         let mut heads = BTreeMap::<WriterId, Head>::new();
@@ -130,14 +129,14 @@ impl Store {
         let bytes = checkpoint.encode().map_err(MakeCheckpointError::Encode)?;
         let signature =
             sign(&checkpoint_sign_input(&bytes)).map_err(|error| MakeCheckpointError::Sign(error.into()))?;
-        sqlx::query(ADD_CHECKPOINT)
+        query(ADD_CHECKPOINT)
             .bind(i64::try_from(number).unwrap_or(i64::MAX))
             .bind(position)
             .bind(bytes.as_slice())
             .bind(signature.as_slice())
             .bind(key_id)
             .bind(now.as_millis())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .map_err(StoreError::from)?;
         tx.commit().await?;
@@ -185,12 +184,8 @@ pub async fn verify(conn: &mut Conn, keys: &[[u8; 65]]) -> Result<VerifiedLog, V
     let mut verifier = ChainVerifier::new(&checkpoints);
     let mut after = 0;
     loop {
-        let rows = sqlx::query(PAGE_AFTER)
-            .bind(after)
-            .bind(PAGE)
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(StoreError::from)?;
+        let rows =
+            query(PAGE_AFTER).bind(after).bind(PAGE).fetch_all(&mut *conn).await.map_err(StoreError::from)?;
         for row in &rows {
             let row = AuditRow::read(row)?;
             verifier.push(&row.row).map_err(VerifyLogError::Chain)?;

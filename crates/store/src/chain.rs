@@ -1,13 +1,13 @@
 //! This process's audit chain: where it stands, and how a row is appended. The chain moves only when the transaction
 //! that appended to it was committed; after a failed commit it is read again from the table.
 
-use sqlx::Row as _;
 use usher_audit::{Actor, Event, Head, Record, WriterId, encode};
 use usher_types::{Sha256, UnixTime};
 
 use crate::{
     Conn, StoreError,
-    row::{Columns as _, statements},
+    conn::query,
+    row::{Columns as _, Row, statements},
 };
 
 statements! {
@@ -35,18 +35,15 @@ impl Chain {
             Some(writer) => writer,
             None => *self.writer.insert(WriterId::new(now, random()?)),
         };
-        let own = sqlx::query(OWN_HEAD).bind(writer.to_string()).fetch_optional(&mut *conn).await?;
+        let own = query(OWN_HEAD).bind(writer.to_string()).fetch_optional(&mut *conn).await?;
         if let Some(row) = own {
             return read_head(&row);
         }
-        let after = sqlx::query(LAST_ROW).fetch_optional(&mut *conn).await?;
-        let checkpoint = sqlx::query(LAST_CHECKPOINT).fetch_optional(&mut *conn).await?;
+        let after = query(LAST_ROW).fetch_optional(&mut *conn).await?;
+        let checkpoint = query(LAST_CHECKPOINT).fetch_optional(&mut *conn).await?;
         let event = Event::LogStart {
             after: after.as_ref().map(read_head).transpose()?,
-            checkpoint: checkpoint
-                .map(|row| row.try_get::<Vec<u8>, _>("body"))
-                .transpose()?
-                .map(|body| Sha256::of(&body)),
+            checkpoint: checkpoint.map(|row| row.bytes("body")).transpose()?.map(|body| Sha256::of(&body)),
         };
         let record = Record { at: now, actor: Actor::System, client_address: None, event };
         append(conn, Head::genesis(writer), &record).await
@@ -67,7 +64,7 @@ impl Chain {
 pub(crate) async fn append(conn: &mut Conn, head: Head, record: &Record) -> Result<Head, StoreError> {
     let body = encode(record).map_err(StoreError::Audit)?;
     let next = head.append(&body);
-    sqlx::query(APPEND)
+    query(APPEND)
         .bind(next.writer.to_string())
         .bind(i64::try_from(next.sequence).unwrap_or(i64::MAX))
         .bind(head.hash.to_string())
@@ -78,7 +75,7 @@ pub(crate) async fn append(conn: &mut Conn, head: Head, record: &Record) -> Resu
     Ok(next)
 }
 
-pub(crate) fn read_head(row: &sqlx::sqlite::SqliteRow) -> Result<Head, StoreError> {
+pub(crate) fn read_head(row: &Row) -> Result<Head, StoreError> {
     Ok(Head { writer: row.parse("writer")?, sequence: row.number("sequence")?, hash: row.parse("hash")? })
 }
 

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use sqlx::sqlite::SqliteRow;
 use usher_policy::{AccessFacts, Assignment, PortForwarding, ProjectFacts, Purpose, ServerFacts};
 use usher_types::{
     ConnectionId, DeviceId, GroupId, LoginName, Principal, ProjectId, ServerId, SessionId, Sha256,
@@ -12,7 +11,8 @@ use usher_types::{
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements, to_json},
+    conn::query,
+    row::{Columns, Row, statements, to_json},
     servers::Server,
 };
 
@@ -121,15 +121,15 @@ pub async fn facts(
     server: &Server,
 ) -> Result<Option<AccessFacts>, StoreError> {
     let project = server.project_id.to_string();
-    let Some(row) = sqlx::query(PROJECT).bind(&project).fetch_optional(&mut *conn).await? else {
+    let Some(row) = query(PROJECT).bind(&project).fetch_optional(&mut *conn).await? else {
         return Ok(None);
     };
     let user_text = user.to_string();
-    let login = sqlx::query(LOGIN).bind(&project).bind(&user_text).fetch_optional(&mut *conn).await?;
-    let groups = sqlx::query(MEMBERSHIPS).bind(&user_text).fetch_all(&mut *conn).await?;
+    let login = query(LOGIN).bind(&project).bind(&user_text).fetch_optional(&mut *conn).await?;
+    let groups = query(MEMBERSHIPS).bind(&user_text).fetch_all(&mut *conn).await?;
     let groups: BTreeSet<GroupId> =
         groups.iter().map(|row| row.parse("group_id")).collect::<Result<_, _>>()?;
-    let assignments = sqlx::query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
+    let assignments = query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
     Ok(Some(AccessFacts {
         user_id: user,
         login: login.map(|row| row.parse("login")).transpose()?,
@@ -140,7 +140,7 @@ pub async fn facts(
     }))
 }
 
-fn read_project(row: &SqliteRow) -> Result<ProjectFacts, StoreError> {
+fn read_project(row: &Row) -> Result<ProjectFacts, StoreError> {
     Ok(ProjectFacts {
         id: row.parse("id")?,
         slug: row.parse("slug")?,
@@ -155,7 +155,7 @@ fn read_project(row: &SqliteRow) -> Result<ProjectFacts, StoreError> {
     })
 }
 
-fn read_assignment(row: &SqliteRow) -> Result<Assignment, StoreError> {
+fn read_assignment(row: &Row) -> Result<Assignment, StoreError> {
     Ok(Assignment {
         group_id: row.parse("group_id")?,
         group_name: row.parse("name")?,
@@ -173,7 +173,7 @@ pub async fn repeated(
     request: &RequestName,
     now: UnixTime,
 ) -> Result<Option<Repeated>, StoreError> {
-    let query = sqlx::query(ANSWERED).bind(request.jkt.to_string()).bind(&request.jti);
+    let query = query(ANSWERED).bind(request.jkt.to_string()).bind(&request.jti);
     let Some(row) = query.fetch_optional(conn).await? else { return Ok(None) };
     let content: Sha256 = row.parse("body_hash")?;
     if content != request.content {
@@ -202,7 +202,7 @@ pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool
             sha256: certificate.sha256,
         })
         .collect();
-    let done = sqlx::query(INSERT)
+    let done = query(INSERT)
         .bind(connection.id.to_string())
         .bind(connection.project_id.to_string())
         .bind(connection.server_id.to_string())
@@ -222,7 +222,7 @@ pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool
         .bind(&connection.request.jti)
         .bind(connection.request.content.to_string())
         .bind(&connection.answer)
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -233,5 +233,5 @@ pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool
 /// [`StoreError`] when the database fails.
 pub async fn forget_answers(tx: &mut WriteTx, now: UnixTime) -> Result<u64, StoreError> {
     let before = now.saturating_sub(ANSWER_KEPT).as_millis();
-    Ok(sqlx::query(FORGET_ANSWERS).bind(before).execute(&mut **tx).await?.rows_affected())
+    Ok(query(FORGET_ANSWERS).bind(before).execute(tx).await?.rows_affected())
 }

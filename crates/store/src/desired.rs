@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
 };
 
-use sqlx::sqlite::SqliteRow;
 use usher_types::{
     DisplayName, GroupId, HostName, Label, LoginName, ProjectId, ProjectSlug, ServerId, Sha256,
     UnixGroupName, UnixTime, UserId,
@@ -14,7 +13,8 @@ use usher_types::{
 
 use crate::{
     AdminSudo, Conn, ServerRole, StoreError, WriteTx,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
     servers::HostFacts,
 };
 
@@ -176,13 +176,13 @@ pub struct Snapshot {
 pub async fn snapshot(conn: &mut Conn, project: ProjectId) -> Result<Option<Snapshot>, StoreError> {
     let id = project.to_string();
     let Some(project) = project_state(conn, &id).await? else { return Ok(None) };
-    let servers = sqlx::query(SERVERS).bind(&id).fetch_all(&mut *conn).await?;
+    let servers = query(SERVERS).bind(&id).fetch_all(&mut *conn).await?;
     let servers = servers.iter().map(read_place).collect::<Result<_, _>>()?;
-    let reached = sqlx::query(REACHED).bind(&id).fetch_all(&mut *conn).await?;
+    let reached = query(REACHED).bind(&id).fetch_all(&mut *conn).await?;
     let reached = reached.iter().map(read_reached).collect::<Result<_, _>>()?;
     let mut stored = BTreeMap::new();
     for sql in [PROJECT_HEAD, SERVER_HEADS] {
-        for row in sqlx::query(sql).bind(&id).fetch_all(&mut *conn).await? {
+        for row in query(sql).bind(&id).fetch_all(&mut *conn).await? {
             let head = StoredHead {
                 generation: row.number("generation")?,
                 sha256: row.parse("sha256")?,
@@ -195,19 +195,19 @@ pub async fn snapshot(conn: &mut Conn, project: ProjectId) -> Result<Option<Snap
 }
 
 async fn project_state(conn: &mut Conn, id: &str) -> Result<Option<ProjectState>, StoreError> {
-    let Some(row) = sqlx::query(PROJECT).bind(id).fetch_optional(&mut *conn).await? else { return Ok(None) };
-    let accounts = sqlx::query(ACCOUNTS).bind(id).fetch_all(&mut *conn).await?;
+    let Some(row) = query(PROJECT).bind(id).fetch_optional(&mut *conn).await? else { return Ok(None) };
+    let accounts = query(ACCOUNTS).bind(id).fetch_all(&mut *conn).await?;
     let accounts: Vec<Account> = accounts.iter().map(read_account).collect::<Result<_, _>>()?;
     let logins: BTreeSet<&LoginName> = accounts.iter().map(|account| &account.login).collect();
     let mut members = BTreeMap::<GroupId, BTreeSet<LoginName>>::new();
-    for member in sqlx::query(MEMBERS).bind(id).fetch_all(&mut *conn).await? {
+    for member in query(MEMBERS).bind(id).fetch_all(&mut *conn).await? {
         let login: LoginName = member.parse("login")?;
         if logins.contains(&login) {
             members.entry(member.parse("group_id")?).or_default().insert(login);
         }
     }
     let mut groups = Vec::new();
-    for group in sqlx::query(GROUPS).bind(id).fetch_all(&mut *conn).await? {
+    for group in query(GROUPS).bind(id).fetch_all(&mut *conn).await? {
         groups.push(UnixGroup {
             name: group.parse("unix_group_name")?,
             gid: group.number("unix_gid")?,
@@ -223,7 +223,7 @@ async fn project_state(conn: &mut Conn, id: &str) -> Result<Option<ProjectState>
     }))
 }
 
-fn read_account(row: &SqliteRow) -> Result<Account, StoreError> {
+fn read_account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         user_id: row.parse("user_id")?,
         login: row.parse("login")?,
@@ -234,7 +234,7 @@ fn read_account(row: &SqliteRow) -> Result<Account, StoreError> {
     })
 }
 
-fn read_place(row: &SqliteRow) -> Result<ServerPlace, StoreError> {
+fn read_place(row: &Row) -> Result<ServerPlace, StoreError> {
     Ok(ServerPlace {
         id: row.parse("id")?,
         name: row.parse("name")?,
@@ -243,7 +243,7 @@ fn read_place(row: &SqliteRow) -> Result<ServerPlace, StoreError> {
     })
 }
 
-fn read_reached(row: &SqliteRow) -> Result<Reached, StoreError> {
+fn read_reached(row: &Row) -> Result<Reached, StoreError> {
     let facts: HostFacts = row.json("facts")?;
     Ok(Reached { id: row.parse("id")?, via: row.parse("via")?, addresses: facts.addresses })
 }
@@ -253,7 +253,7 @@ fn read_reached(row: &SqliteRow) -> Result<Reached, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn lacks_accounts(conn: &mut Conn, project: ProjectId) -> Result<bool, StoreError> {
-    Ok(sqlx::query(WITHOUT_ACCOUNT).bind(project.to_string()).fetch_optional(conn).await?.is_some())
+    Ok(query(WITHOUT_ACCOUNT).bind(project.to_string()).fetch_optional(conn).await?.is_some())
 }
 
 /// One signed document.
@@ -261,7 +261,7 @@ pub async fn lacks_accounts(conn: &mut Conn, project: ProjectId) -> Result<bool,
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn document(conn: &mut Conn, document: &str) -> Result<Option<StoredDocument>, StoreError> {
-    let row = sqlx::query(DOCUMENT).bind(document).fetch_optional(conn).await?;
+    let row = query(DOCUMENT).bind(document).fetch_optional(conn).await?;
     row.map(|row| {
         Ok(StoredDocument {
             document: row.text("document")?,
@@ -286,7 +286,7 @@ pub async fn put(tx: &mut WriteTx, document: &StoredDocument) -> Result<bool, St
     let generation =
         i64::try_from(document.generation).map_err(|_error| StoreError::Corrupt { column: "generation" })?;
     let first = generation == 1;
-    let query = sqlx::query(if first { FIRST } else { NEXT })
+    let query = query(if first { FIRST } else { NEXT })
         .bind(&document.document)
         .bind(generation)
         .bind(document.sha256.to_string())
@@ -296,11 +296,11 @@ pub async fn put(tx: &mut WriteTx, document: &StoredDocument) -> Result<bool, St
         .bind(&document.body)
         .bind(document.issued_at.as_millis());
     let query = if first { query } else { query.bind(generation.saturating_sub(1)) };
-    Ok(query.execute(&mut **tx).await?.rows_affected() == 1)
+    Ok(query.execute(tx).await?.rows_affected() == 1)
 }
 
 /// Forgets the document of a server that is removed.
 pub(crate) async fn forget_server(tx: &mut WriteTx, server: ServerId) -> Result<(), StoreError> {
-    sqlx::query(FORGET).bind(server.to_string()).execute(&mut **tx).await?;
+    query(FORGET).bind(server.to_string()).execute(tx).await?;
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! Devices: client installations with their keys. A revoked device stays revoked; its sessions end with it.
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_identity::{DeviceRecord, DeviceState};
 use usher_types::{DeviceId, Thumbprint, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
     sessions,
     values::word,
 };
@@ -38,7 +38,7 @@ pub struct Device {
 }
 
 impl Device {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         let record = DeviceRecord {
             id: row.parse("id")?,
             user_id: row.parse("user_id")?,
@@ -73,7 +73,7 @@ impl From<StoreError> for DecideDeviceError {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_id(conn: &mut Conn, id: DeviceId) -> Result<Option<Device>, StoreError> {
-    let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
+    let row = query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(Device::read).transpose()
 }
 
@@ -82,7 +82,7 @@ pub async fn by_id(conn: &mut Conn, id: DeviceId) -> Result<Option<Device>, Stor
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_key(conn: &mut Conn, user: UserId, jkt: &Thumbprint) -> Result<Option<Device>, StoreError> {
-    let query = sqlx::query(BY_KEY).bind(user.to_string()).bind(jkt.to_string());
+    let query = query(BY_KEY).bind(user.to_string()).bind(jkt.to_string());
     query.fetch_optional(conn).await?.as_ref().map(Device::read).transpose()
 }
 
@@ -91,7 +91,7 @@ pub async fn by_key(conn: &mut Conn, user: UserId, jkt: &Thumbprint) -> Result<O
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Device>, StoreError> {
-    sqlx::query(LIST).fetch_all(conn).await?.iter().map(Device::read).collect()
+    query(LIST).fetch_all(conn).await?.iter().map(Device::read).collect()
 }
 
 /// A user's devices, oldest first.
@@ -99,7 +99,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Device>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn of_user(conn: &mut Conn, user: UserId) -> Result<Vec<Device>, StoreError> {
-    let rows = sqlx::query(OF_USER).bind(user.to_string()).fetch_all(conn).await?;
+    let rows = query(OF_USER).bind(user.to_string()).fetch_all(conn).await?;
     rows.iter().map(Device::read).collect()
 }
 
@@ -109,7 +109,7 @@ pub async fn of_user(conn: &mut Conn, user: UserId) -> Result<Vec<Device>, Store
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn any_approved(conn: &mut Conn) -> Result<bool, StoreError> {
-    Ok(sqlx::query(APPROVED).fetch_optional(conn).await?.is_some())
+    Ok(query(APPROVED).fetch_optional(conn).await?.is_some())
 }
 
 /// Stores a new device with its public key (an uncompressed SEC1 point); false when the user has one with this key.
@@ -117,7 +117,7 @@ pub async fn any_approved(conn: &mut Conn) -> Result<bool, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn create(tx: &mut WriteTx, device: &DeviceRecord, key: &[u8]) -> Result<bool, StoreError> {
-    let done = sqlx::query(CREATE)
+    let done = query(CREATE)
         .bind(device.id.to_string())
         .bind(device.user_id.to_string())
         .bind(device.name.as_str())
@@ -125,7 +125,7 @@ pub async fn create(tx: &mut WriteTx, device: &DeviceRecord, key: &[u8]) -> Resu
         .bind(device.jkt.to_string())
         .bind(word(&device.state))
         .bind(device.created_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -169,12 +169,12 @@ async fn decide(
     by: Option<UserId>,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    sqlx::query(DECIDE)
+    query(DECIDE)
         .bind(device.to_string())
         .bind(word(&state))
         .bind(now.as_millis())
         .bind(by.map(|id| id.to_string()))
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     tx.bump_epoch().await?;
     Ok(())
@@ -185,6 +185,6 @@ async fn decide(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn delete(tx: &mut WriteTx, device: DeviceId) -> Result<bool, StoreError> {
-    let done = sqlx::query(DELETE).bind(device.to_string()).execute(&mut **tx).await?;
+    let done = query(DELETE).bind(device.to_string()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }

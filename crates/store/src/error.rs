@@ -71,3 +71,14 @@ pub enum OpenError {
         source: StoreError,
     },
 }
+
+/// Why there is no connection to a database server.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// A table could not be made or changed.
+    #[error("cannot migrate the database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The server cannot be reached, refuses the connection, or failed.
+    #[error("cannot use the database server")]
+    Store(#[source] StoreError),
+}

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_types::{GroupId, GroupName, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
 };
 
 statements! {
@@ -41,7 +41,7 @@ pub struct Group {
 }
 
 impl Group {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self { id: row.parse("id")?, name: row.parse("name")?, created_at: row.time("created_at")? })
     }
 }
@@ -87,7 +87,7 @@ impl From<StoreError> for DeleteGroupError {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_id(conn: &mut Conn, id: GroupId) -> Result<Option<Group>, StoreError> {
-    let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
+    let row = query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(Group::read).transpose()
 }
 
@@ -96,7 +96,7 @@ pub async fn by_id(conn: &mut Conn, id: GroupId) -> Result<Option<Group>, StoreE
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_name(conn: &mut Conn, name: &GroupName) -> Result<Option<Group>, StoreError> {
-    let row = sqlx::query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
+    let row = query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(Group::read).transpose()
 }
 
@@ -119,7 +119,7 @@ pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<Group>, St
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Group>, StoreError> {
-    sqlx::query(LIST).fetch_all(conn).await?.iter().map(Group::read).collect()
+    query(LIST).fetch_all(conn).await?.iter().map(Group::read).collect()
 }
 
 /// Creates a group.
@@ -130,11 +130,11 @@ pub async fn create(tx: &mut WriteTx, group: &Group) -> Result<(), CreateGroupEr
     if group.name.as_str().parse::<GroupId>().is_ok() {
         return Err(CreateGroupError::LooksLikeId(group.name.clone()));
     }
-    let done = sqlx::query(CREATE)
+    let done = query(CREATE)
         .bind(group.id.to_string())
         .bind(group.name.as_str())
         .bind(group.created_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(|error| CreateGroupError::Store(error.into()))?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(CreateGroupError::Taken(group.name.clone())) }
@@ -146,11 +146,11 @@ pub async fn create(tx: &mut WriteTx, group: &Group) -> Result<(), CreateGroupEr
 /// [`DeleteGroupError::InUse`] when it has one.
 pub async fn delete(tx: &mut WriteTx, group: &Group) -> Result<(), DeleteGroupError> {
     let id = group.id.to_string();
-    let used = sqlx::query(IN_PROJECT).bind(&id).fetch_optional(&mut **tx).await.map_err(StoreError::from)?;
+    let used = query(IN_PROJECT).bind(&id).fetch_optional(tx).await.map_err(StoreError::from)?;
     if let Some(row) = used {
         return Err(DeleteGroupError::InUse { group: group.name.clone(), project: row.parse("slug")? });
     }
-    sqlx::query(DELETE).bind(&id).execute(&mut **tx).await.map_err(StoreError::from)?;
+    query(DELETE).bind(&id).execute(tx).await.map_err(StoreError::from)?;
     tx.bump_epoch().await?;
     Ok(())
 }
@@ -160,7 +160,7 @@ pub async fn delete(tx: &mut WriteTx, group: &Group) -> Result<(), DeleteGroupEr
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn members(conn: &mut Conn, group: GroupId) -> Result<Vec<UserName>, StoreError> {
-    let rows = sqlx::query(MEMBERS).bind(group.to_string()).fetch_all(conn).await?;
+    let rows = query(MEMBERS).bind(group.to_string()).fetch_all(conn).await?;
     rows.iter().map(|row| row.parse("user_name")).collect()
 }
 
@@ -170,7 +170,7 @@ pub async fn members(conn: &mut Conn, group: GroupId) -> Result<Vec<UserName>, S
 /// [`StoreError`] when the database fails.
 pub async fn all_members(conn: &mut Conn) -> Result<BTreeMap<GroupId, Vec<UserName>>, StoreError> {
     let mut groups = BTreeMap::<GroupId, Vec<UserName>>::new();
-    for row in sqlx::query(ALL_MEMBERS).fetch_all(conn).await? {
+    for row in query(ALL_MEMBERS).fetch_all(conn).await? {
         groups.entry(row.parse("group_id")?).or_default().push(row.parse("user_name")?);
     }
     Ok(groups)
@@ -181,7 +181,7 @@ pub async fn all_members(conn: &mut Conn) -> Result<BTreeMap<GroupId, Vec<UserNa
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn of_user(conn: &mut Conn, user: UserId) -> Result<Vec<Group>, StoreError> {
-    let rows = sqlx::query(OF_USER).bind(user.to_string()).fetch_all(conn).await?;
+    let rows = query(OF_USER).bind(user.to_string()).fetch_all(conn).await?;
     rows.iter().map(Group::read).collect()
 }
 
@@ -204,11 +204,11 @@ pub async fn add_member(
     user: UserId,
     now: UnixTime,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(ADD_MEMBER)
+    let done = query(ADD_MEMBER)
         .bind(group.to_string())
         .bind(user.to_string())
         .bind(now.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     moved(tx, done.rows_affected() == 1).await
 }
@@ -218,8 +218,7 @@ pub async fn add_member(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn remove_member(tx: &mut WriteTx, group: GroupId, user: UserId) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query(REMOVE_MEMBER).bind(group.to_string()).bind(user.to_string()).execute(&mut **tx).await?;
+    let done = query(REMOVE_MEMBER).bind(group.to_string()).bind(user.to_string()).execute(tx).await?;
     moved(tx, done.rows_affected() == 1).await
 }
 

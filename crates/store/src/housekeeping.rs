@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use usher_types::UnixTime;
 
-use crate::{StoreError, WriteTx, connections, row::statements};
+use crate::{StoreError, WriteTx, conn::query, connections, row::statements};
 
 /// How long a session's row outlives the session, for questions about yesterday.
 const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -30,7 +30,7 @@ pub async fn sweep(tx: &mut WriteTx, now: UnixTime) -> Result<u64, StoreError> {
     let tokens = now.saturating_sub(TOKEN_KEPT);
     let rules = [(REQUESTS, now), (CODES, now), (SET_UP_CODES, now), (SESSIONS, sessions), (TOKENS, tokens)];
     for (sql, before) in rules {
-        let done = sqlx::query(sql).bind(before.as_millis()).execute(&mut **tx).await?;
+        let done = query(sql).bind(before.as_millis()).execute(tx).await?;
         swept = swept.saturating_add(done.rows_affected());
     }
     Ok(swept)

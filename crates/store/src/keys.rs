@@ -1,11 +1,11 @@
 //! Signing keys, private halves sealed. Opening and using them is the keystore's business.
 
-use sqlx::sqlite::SqliteRow;
 use usher_types::{ProjectId, UnixTime};
 
 use crate::{
     Conn, KeyAlgorithm, KeyPurpose, KeyState, StoreError, WriteTx,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
 };
 
 statements! {
@@ -54,7 +54,7 @@ impl std::fmt::Debug for StoredKey {
 }
 
 impl StoredKey {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.text("id")?,
             purpose: row.parse("purpose")?,
@@ -78,7 +78,7 @@ pub async fn of_project(
     purpose: KeyPurpose,
     project: ProjectId,
 ) -> Result<Vec<StoredKey>, StoreError> {
-    let query = sqlx::query(OF_PROJECT).bind(purpose.as_str()).bind(project.to_string());
+    let query = query(OF_PROJECT).bind(purpose.as_str()).bind(project.to_string());
     query.fetch_all(conn).await?.iter().map(StoredKey::read).collect()
 }
 
@@ -87,7 +87,7 @@ pub async fn of_project(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn of_team(conn: &mut Conn, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
-    let rows = sqlx::query(OF_TEAM).bind(purpose.as_str()).fetch_all(conn).await?;
+    let rows = query(OF_TEAM).bind(purpose.as_str()).fetch_all(conn).await?;
     rows.iter().map(StoredKey::read).collect()
 }
 
@@ -96,7 +96,7 @@ pub async fn of_team(conn: &mut Conn, purpose: KeyPurpose) -> Result<Vec<StoredK
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn all(conn: &mut Conn, purpose: KeyPurpose) -> Result<Vec<StoredKey>, StoreError> {
-    let rows = sqlx::query(ALL).bind(purpose.as_str()).fetch_all(conn).await?;
+    let rows = query(ALL).bind(purpose.as_str()).fetch_all(conn).await?;
     rows.iter().map(StoredKey::read).collect()
 }
 
@@ -105,7 +105,7 @@ pub async fn all(conn: &mut Conn, purpose: KeyPurpose) -> Result<Vec<StoredKey>,
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn insert(tx: &mut WriteTx, key: &StoredKey) -> Result<(), StoreError> {
-    sqlx::query(INSERT)
+    query(INSERT)
         .bind(&key.id)
         .bind(key.purpose.as_str())
         .bind(key.project_id.map(|id| id.to_string()))
@@ -115,7 +115,7 @@ pub async fn insert(tx: &mut WriteTx, key: &StoredKey) -> Result<(), StoreError>
         .bind(key.certificate.as_deref())
         .bind(key.state.as_str())
         .bind(key.created_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -125,7 +125,7 @@ pub async fn insert(tx: &mut WriteTx, key: &StoredKey) -> Result<(), StoreError>
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn set_state(tx: &mut WriteTx, id: &str, state: KeyState) -> Result<(), StoreError> {
-    sqlx::query(SET_STATE).bind(id).bind(state.as_str()).execute(&mut **tx).await?;
+    query(SET_STATE).bind(id).bind(state.as_str()).execute(tx).await?;
     tx.bump_epoch().await?;
     Ok(())
 }

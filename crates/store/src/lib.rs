@@ -37,6 +37,7 @@
 
 pub mod audit;
 mod chain;
+mod conn;
 pub mod connections;
 pub mod desired;
 pub mod devices;
@@ -60,9 +61,10 @@ mod tx;
 pub mod users;
 mod values;
 
-pub use error::{OpenError, StoreError};
+pub use conn::Conn;
+pub use error::{ConnectError, OpenError, StoreError};
 pub use issue::{Issuance, IssueError, Outcome, Recording, Verdict};
-pub use store::{Conn, Reader, Store};
+pub use store::{Reader, Store};
 pub use tx::{Epoch, WriteTx};
 pub use values::{
     AdminSudo, CertificateType, KeyAlgorithm, KeyPurpose, KeyState, ParseWordError, PortForwarding,

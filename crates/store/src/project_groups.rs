@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_account_lifecycle::allocate::{self, AllocateError};
 use usher_types::{GroupId, GroupName, NameError, ProjectId, ProjectSlug, UnixGroupName, UnixTime};
 
 use crate::{
     Conn, StoreError, WriteTx,
+    conn::query,
     groups::Group,
     projects::{self, Project},
-    row::{Columns, statements},
+    row::{Columns, Row, statements},
 };
 
 statements! {
@@ -115,11 +115,11 @@ impl From<StoreError> for SetProjectGroupError {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn, project: ProjectId) -> Result<Vec<ProjectGroup>, StoreError> {
-    let rows = sqlx::query(LIST).bind(project.to_string()).fetch_all(conn).await?;
+    let rows = query(LIST).bind(project.to_string()).fetch_all(conn).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<ProjectGroup, StoreError> {
+fn read(row: &Row) -> Result<ProjectGroup, StoreError> {
     Ok(ProjectGroup {
         group_id: row.parse("group_id")?,
         group: row.parse("name")?,
@@ -145,24 +145,20 @@ pub async fn set(
     // Read here, not handed in: the counter may have moved since the caller looked.
     let Some(project) = projects::by_id(tx, project).await? else { return Ok(None) };
     let (project_id, group_id) = (project.id.to_string(), group.id.to_string());
-    let known = sqlx::query(ROW)
-        .bind(&project_id)
-        .bind(&group_id)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(StoreError::from)?;
+    let known =
+        query(ROW).bind(&project_id).bind(&group_id).fetch_optional(tx).await.map_err(StoreError::from)?;
     let (unix_group_name, unix_gid) = match &known {
         Some(row) => (row.parse("unix_group_name")?, row.number("unix_gid")?),
         None => (unix_name(&group.name)?, 0),
     };
     check_name(tx, &project, &unix_group_name, &group_id).await?;
     let unix_gid = if known.is_some() {
-        sqlx::query(UPDATE)
+        query(UPDATE)
             .bind(&project_id)
             .bind(&group_id)
             .bind(role.access())
             .bind(role.admin())
-            .execute(&mut **tx)
+            .execute(tx)
             .await
             .map_err(StoreError::from)?;
         unix_gid
@@ -191,7 +187,7 @@ async fn create(
     let taken = taken_ids(tx, project.id).await?;
     let allocation = allocate::gid(project.next_unix_gid, &taken)
         .map_err(|source| SetProjectGroupError::Exhausted { project: project.slug.clone(), source })?;
-    sqlx::query(CREATE)
+    query(CREATE)
         .bind(project.id.to_string())
         .bind(group_id)
         .bind(role.access())
@@ -199,7 +195,7 @@ async fn create(
         .bind(name.as_str())
         .bind(i64::from(allocation.id))
         .bind(now.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(StoreError::from)?;
     projects::set_counters(tx, &Project { next_unix_gid: allocation.next, ..project }).await?;
@@ -218,17 +214,17 @@ async fn check_name(
     name: &UnixGroupName,
     group_id: &str,
 ) -> Result<(), SetProjectGroupError> {
-    let of_group = sqlx::query(NAME_OF_GROUP)
+    let of_group = query(NAME_OF_GROUP)
         .bind(project.id.to_string())
         .bind(name.as_str())
         .bind(group_id)
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx)
         .await
         .map_err(StoreError::from)?;
-    let of_user = sqlx::query(NAME_OF_USER)
+    let of_user = query(NAME_OF_USER)
         .bind(project.id.to_string())
         .bind(name.as_str())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx)
         .await
         .map_err(StoreError::from)?;
     if of_group.is_some() || of_user.is_some() {
@@ -247,11 +243,11 @@ pub async fn remove(
     group: GroupId,
     now: UnixTime,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(REMOVE)
+    let done = query(REMOVE)
         .bind(project.to_string())
         .bind(group.to_string())
         .bind(now.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     let removed = done.rows_affected() == 1;
     if removed {
@@ -262,6 +258,6 @@ pub async fn remove(
 
 /// UIDs and GIDs that some host of the project uses for something of its own.
 pub(crate) async fn taken_ids(conn: &mut Conn, project: ProjectId) -> Result<BTreeSet<u32>, StoreError> {
-    let rows = sqlx::query(TAKEN).bind(project.to_string()).fetch_all(conn).await?;
+    let rows = query(TAKEN).bind(project.to_string()).fetch_all(conn).await?;
     rows.iter().map(|row| row.number("unix_id")).collect()
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_account_lifecycle::allocate::{self, AllocateError};
 use usher_types::{GroupId, LoginName, ProjectId, ProjectSlug, UnixTime, UserId};
 
 use crate::{
-    StoreError, WriteTx, project_groups,
+    StoreError, WriteTx,
+    conn::query,
+    project_groups,
     projects::{self, Project},
-    row::{Columns, statements},
+    row::{Columns, Row, statements},
 };
 
 statements! {
@@ -105,7 +106,7 @@ struct Missing {
 }
 
 impl Missing {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             project_id: row.parse("project_id")?,
             user_id: row.parse("id")?,
@@ -125,11 +126,11 @@ pub async fn allocate(
     now: UnixTime,
 ) -> Result<Vec<ProjectUser>, AllocateUserError> {
     let query = match scope {
-        Scope::Group(id) => sqlx::query(MISSING_OF_GROUP).bind(id.to_string()),
-        Scope::Project(id) => sqlx::query(MISSING_IN_PROJECT).bind(id.to_string()),
-        Scope::User(id) => sqlx::query(MISSING_OF_USER).bind(id.to_string()),
+        Scope::Group(id) => query(MISSING_OF_GROUP).bind(id.to_string()),
+        Scope::Project(id) => query(MISSING_IN_PROJECT).bind(id.to_string()),
+        Scope::User(id) => query(MISSING_OF_USER).bind(id.to_string()),
     };
-    let rows = query.fetch_all(&mut **tx).await.map_err(StoreError::from)?;
+    let rows = query.fetch_all(tx).await.map_err(StoreError::from)?;
     let mut by_project = BTreeMap::<ProjectId, Vec<Missing>>::new();
     for missing in rows.iter().map(Missing::read) {
         let missing = missing?;
@@ -167,23 +168,23 @@ async fn insert(
     now: UnixTime,
 ) -> Result<(), AllocateUserError> {
     let taken = || AllocateUserError::Taken { project: project.slug.clone(), login: user.login.clone() };
-    let group = sqlx::query(GROUP_NAME)
+    let group = query(GROUP_NAME)
         .bind(user.project_id.to_string())
         .bind(user.login.as_str())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(tx)
         .await
         .map_err(StoreError::from)?;
     if group.is_some() {
         return Err(taken());
     }
-    let done = sqlx::query(CREATE)
+    let done = query(CREATE)
         .bind(user.project_id.to_string())
         .bind(user.user_id.to_string())
         .bind(user.login.as_str())
         .bind(i64::from(user.unix_uid))
         .bind(i64::from(user.unix_gid))
         .bind(now.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(StoreError::from)?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(taken()) }

@@ -1,12 +1,12 @@
 //! Projects: the settings that decide what certificates may do, and the counters that UIDs and GIDs come from.
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_types::{ProjectId, ProjectSlug, UnixTime, UserId};
 
 use crate::{
     AdminSudo, CertificateType, Conn, PortForwarding, StoreError, WriteTx,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
 };
 
 statements! {
@@ -60,7 +60,7 @@ pub struct Project {
 }
 
 impl Project {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parse("id")?,
             slug: row.parse("slug")?,
@@ -127,7 +127,7 @@ impl From<StoreError> for DeleteProjectError {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_id(conn: &mut Conn, id: ProjectId) -> Result<Option<Project>, StoreError> {
-    let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
+    let row = query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(Project::read).transpose()
 }
 
@@ -136,7 +136,7 @@ pub async fn by_id(conn: &mut Conn, id: ProjectId) -> Result<Option<Project>, St
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_name(conn: &mut Conn, name: &ProjectSlug) -> Result<Option<Project>, StoreError> {
-    let row = sqlx::query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
+    let row = query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(Project::read).transpose()
 }
 
@@ -159,7 +159,7 @@ pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<Project>, 
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Project>, StoreError> {
-    sqlx::query(LIST).fetch_all(conn).await?.iter().map(Project::read).collect()
+    query(LIST).fetch_all(conn).await?.iter().map(Project::read).collect()
 }
 
 /// The projects whose servers a user has access to, by name.
@@ -167,7 +167,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Project>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list_visible_to(conn: &mut Conn, user: UserId) -> Result<Vec<Project>, StoreError> {
-    let rows = sqlx::query(LIST_VISIBLE).bind(user.to_string()).fetch_all(conn).await?;
+    let rows = query(LIST_VISIBLE).bind(user.to_string()).fetch_all(conn).await?;
     rows.iter().map(Project::read).collect()
 }
 
@@ -176,7 +176,7 @@ pub async fn list_visible_to(conn: &mut Conn, user: UserId) -> Result<Vec<Projec
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn is_visible_to(conn: &mut Conn, project: ProjectId, user: UserId) -> Result<bool, StoreError> {
-    let query = sqlx::query(VISIBLE).bind(project.to_string()).bind(user.to_string());
+    let query = query(VISIBLE).bind(project.to_string()).bind(user.to_string());
     Ok(query.fetch_optional(conn).await?.is_some())
 }
 
@@ -185,7 +185,7 @@ pub async fn is_visible_to(conn: &mut Conn, project: ProjectId, user: UserId) ->
 /// # Errors
 /// [`CreateProjectError`] when the name is taken.
 pub async fn create(tx: &mut WriteTx, project: &Project) -> Result<(), CreateProjectError> {
-    let done = sqlx::query(CREATE)
+    let done = query(CREATE)
         .bind(project.id.to_string())
         .bind(project.slug.as_str())
         .bind(i64::from(project.next_unix_uid))
@@ -196,7 +196,7 @@ pub async fn create(tx: &mut WriteTx, project: &Project) -> Result<(), CreatePro
         .bind(project.port_forwarding.as_str())
         .bind(project.admin_sudo.as_str())
         .bind(project.created_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(|error| CreateProjectError::Store(error.into()))?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(CreateProjectError::Taken(project.slug.clone())) }
@@ -223,13 +223,13 @@ pub async fn update(
     if changed == *project {
         return Ok(changed);
     }
-    sqlx::query(UPDATE)
+    query(UPDATE)
         .bind(project.id.to_string())
         .bind(i64::from(changed.certificate_lifetime_seconds))
         .bind(i64::from(changed.clock_skew_seconds))
         .bind(changed.port_forwarding.as_str())
         .bind(changed.admin_sudo.as_str())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     tx.bump_epoch().await?;
     Ok(changed)
@@ -237,11 +237,11 @@ pub async fn update(
 
 /// Moves the id counters, which only go up.
 pub(crate) async fn set_counters(tx: &mut WriteTx, project: &Project) -> Result<(), StoreError> {
-    sqlx::query(SET_COUNTERS)
+    query(SET_COUNTERS)
         .bind(project.id.to_string())
         .bind(i64::from(project.next_unix_uid))
         .bind(i64::from(project.next_unix_gid))
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -252,13 +252,13 @@ pub(crate) async fn set_counters(tx: &mut WriteTx, project: &Project) -> Result<
 /// [`DeleteProjectError::InUse`] when it has servers.
 pub async fn delete(tx: &mut WriteTx, project: &Project) -> Result<(), DeleteProjectError> {
     let id = project.id.to_string();
-    let row = sqlx::query(SERVERS).bind(&id).fetch_one(&mut **tx).await.map_err(StoreError::from)?;
+    let row = query(SERVERS).bind(&id).fetch_one(tx).await.map_err(StoreError::from)?;
     let servers: u64 = row.number("servers")?;
     if servers > 0 {
         return Err(DeleteProjectError::InUse { project: project.slug.clone(), servers });
     }
-    sqlx::query(DELETE).bind(&id).execute(&mut **tx).await.map_err(StoreError::from)?;
-    sqlx::query(FORGET_DOCUMENT).bind(&id).execute(&mut **tx).await.map_err(StoreError::from)?;
+    query(DELETE).bind(&id).execute(tx).await.map_err(StoreError::from)?;
+    query(FORGET_DOCUMENT).bind(&id).execute(tx).await.map_err(StoreError::from)?;
     tx.bump_epoch().await?;
     Ok(())
 }

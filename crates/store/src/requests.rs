@@ -8,6 +8,7 @@ use usher_types::{Sha256, UnixTime};
 
 use crate::{
     StoreError, WriteTx,
+    conn::query,
     connections::RequestName,
     row::{Columns as _, statements},
 };
@@ -52,18 +53,18 @@ pub enum Claim {
 /// [`StoreError`] when the database fails.
 pub async fn claim(tx: &mut WriteTx, request: &RequestName, now: UnixTime) -> Result<Claim, StoreError> {
     let jkt = request.jkt.to_string();
-    let done = sqlx::query(CLAIM)
+    let done = query(CLAIM)
         .bind(&jkt)
         .bind(&request.jti)
         .bind(request.content.to_string())
         .bind(now.as_millis())
         .bind(now.saturating_add(REQUEST_KEPT).as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     if done.rows_affected() == 1 {
         return Ok(Claim::Fresh);
     }
-    let row = sqlx::query(FIND).bind(&jkt).bind(&request.jti).fetch_one(&mut **tx).await?;
+    let row = query(FIND).bind(&jkt).bind(&request.jti).fetch_one(tx).await?;
     let content: Sha256 = row.parse("content")?;
     if content != request.content {
         return Ok(Claim::OtherContent);
@@ -88,12 +89,12 @@ pub async fn answer(
     status: u16,
     body: Option<&[u8]>,
 ) -> Result<(), StoreError> {
-    sqlx::query(ANSWER)
+    query(ANSWER)
         .bind(request.jkt.to_string())
         .bind(&request.jti)
         .bind(i64::from(status))
         .bind(body)
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -103,7 +104,7 @@ pub async fn answer(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn release(tx: &mut WriteTx, request: &RequestName) -> Result<(), StoreError> {
-    let query = sqlx::query(RELEASE).bind(request.jkt.to_string()).bind(&request.jti);
-    query.execute(&mut **tx).await?;
+    let query = query(RELEASE).bind(request.jkt.to_string()).bind(&request.jti);
+    query.execute(tx).await?;
     Ok(())
 }

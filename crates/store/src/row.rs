@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::de::DeserializeOwned;
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 use usher_types::UnixTime;
 
 use crate::{StoreError, values::Word};
@@ -77,29 +77,31 @@ pub(crate) trait Columns {
     }
 }
 
-impl Columns for SqliteRow {
-    fn text(&self, column: &'static str) -> Result<String, StoreError> {
-        Ok(self.try_get(column)?)
-    }
+/// A row of either engine.
+pub(crate) enum Row {
+    Postgres(PgRow),
+    Sqlite(SqliteRow),
+}
 
-    fn text_opt(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        Ok(self.try_get(column)?)
-    }
+macro_rules! columns {
+    ($($name:ident: $of:ty;)*) => {
+        $(fn $name(&self, column: &'static str) -> Result<$of, StoreError> {
+            Ok(match self {
+                Self::Postgres(row) => row.try_get(column)?,
+                Self::Sqlite(row) => row.try_get(column)?,
+            })
+        })*
+    };
+}
 
-    fn int(&self, column: &'static str) -> Result<i64, StoreError> {
-        Ok(self.try_get(column)?)
-    }
-
-    fn int_opt(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
-        Ok(self.try_get(column)?)
-    }
-
-    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
-        Ok(self.try_get(column)?)
-    }
-
-    fn bytes_opt(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.try_get(column)?)
+impl Columns for Row {
+    columns! {
+        text: String;
+        text_opt: Option<String>;
+        int: i64;
+        int_opt: Option<i64>;
+        bytes: Vec<u8>;
+        bytes_opt: Option<Vec<u8>>;
     }
 }
 

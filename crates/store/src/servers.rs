@@ -4,14 +4,14 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_enrollment::{EnrolledServer, Placement, PriorEnrollment};
 use usher_types::{HostName, Label, ProjectId, ProjectSlug, ServerId, Thumbprint, TokenId, UnixTime, UserId};
 
 use crate::{
     Conn, ServerRole, StoreError, WriteTx,
-    row::{Columns, Labels, statements, to_json},
+    conn::query,
+    row::{Columns, Labels, Row, statements, to_json},
 };
 
 /// A server whose agent has not reported for this long counts as silent: no route goes through it.
@@ -114,7 +114,7 @@ pub struct Server {
 }
 
 /// The three columns of a placement; the tokens' table has the same.
-pub(crate) fn read_placement(row: &SqliteRow) -> Result<Placement, StoreError> {
+pub(crate) fn read_placement(row: &Row) -> Result<Placement, StoreError> {
     let role = match row.parse("role")? {
         ServerRole::Bastion => usher_enrollment::ServerRole::Bastion,
         ServerRole::Target => usher_enrollment::ServerRole::Target,
@@ -132,7 +132,7 @@ pub(crate) fn role_text(placement: &Placement) -> &'static str {
 }
 
 impl Server {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parse("id")?,
             name: row.parse("name")?,
@@ -220,7 +220,7 @@ pub struct Reported {
 }
 
 async fn one(conn: &mut Conn, sql: &'static str, value: String) -> Result<Option<Server>, StoreError> {
-    let row = sqlx::query(sql).bind(value).fetch_optional(conn).await?;
+    let row = query(sql).bind(value).fetch_optional(conn).await?;
     row.as_ref().map(Server::read).transpose()
 }
 
@@ -259,7 +259,7 @@ pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<Server>, S
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Server>, StoreError> {
-    sqlx::query(LIST).fetch_all(conn).await?.iter().map(Server::read).collect()
+    query(LIST).fetch_all(conn).await?.iter().map(Server::read).collect()
 }
 
 /// The servers of the projects that a user has access to, by name.
@@ -267,7 +267,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Server>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list_visible_to(conn: &mut Conn, user: UserId) -> Result<Vec<Server>, StoreError> {
-    let rows = sqlx::query(LIST_VISIBLE).bind(user.to_string()).fetch_all(conn).await?;
+    let rows = query(LIST_VISIBLE).bind(user.to_string()).fetch_all(conn).await?;
     rows.iter().map(Server::read).collect()
 }
 
@@ -276,7 +276,7 @@ pub async fn list_visible_to(conn: &mut Conn, user: UserId) -> Result<Vec<Server
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn bastions(conn: &mut Conn, group: &Label) -> Result<Vec<Server>, StoreError> {
-    let rows = sqlx::query(BASTIONS).bind(group.as_str()).fetch_all(conn).await?;
+    let rows = query(BASTIONS).bind(group.as_str()).fetch_all(conn).await?;
     rows.iter().map(Server::read).collect()
 }
 
@@ -285,7 +285,7 @@ pub async fn bastions(conn: &mut Conn, group: &Label) -> Result<Vec<Server>, Sto
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn agent(conn: &mut Conn, jkt: &Thumbprint) -> Result<Option<Agent>, StoreError> {
-    let row = sqlx::query(AGENT).bind(jkt.to_string()).fetch_optional(conn).await?;
+    let row = query(AGENT).bind(jkt.to_string()).fetch_optional(conn).await?;
     row.map(|row| Ok(Agent { server_id: row.parse("id")?, project_id: row.parse("project_id")? })).transpose()
 }
 
@@ -301,7 +301,7 @@ pub async fn names_like(conn: &mut Conn, name: &HostName) -> Result<BTreeSet<Hos
         // `.` is the character behind `-`: everything in between begins with `<name>-`.
         None => (format!("{name}-"), format!("{name}.")),
     };
-    let rows = sqlx::query(NAMES).bind(name.as_str()).bind(low).bind(high).fetch_all(conn).await?;
+    let rows = query(NAMES).bind(name.as_str()).bind(low).bind(high).fetch_all(conn).await?;
     rows.iter().map(|row| row.parse("name")).collect()
 }
 
@@ -315,7 +315,7 @@ pub async fn placements_but_for(
     except: Option<ServerId>,
 ) -> Result<BTreeSet<Placement>, StoreError> {
     let except = except.map(|id| id.to_string()).unwrap_or_default();
-    let rows = sqlx::query(PLACEMENTS).bind(except).fetch_all(conn).await?;
+    let rows = query(PLACEMENTS).bind(except).fetch_all(conn).await?;
     rows.iter().map(read_placement).collect()
 }
 
@@ -324,7 +324,7 @@ pub async fn placements_but_for(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn prior(conn: &mut Conn, jkt: &Thumbprint) -> Result<Option<Prior>, StoreError> {
-    let Some(row) = sqlx::query(PRIOR).bind(jkt.to_string()).fetch_optional(conn).await? else {
+    let Some(row) = query(PRIOR).bind(jkt.to_string()).fetch_optional(conn).await? else {
         return Ok(None);
     };
     let token: Option<TokenId> = row.parse_opt("token_id")?;
@@ -353,12 +353,12 @@ pub async fn enroll(
     let token = server.token_id().to_string();
     let jkt = server.agent_key().to_string();
     let conflict = || EnrollServerError::Conflict(server.name().clone());
-    let used = sqlx::query(USE_TOKEN).bind(&token).execute(&mut **tx).await.map_err(StoreError::from)?;
+    let used = query(USE_TOKEN).bind(&token).execute(tx).await.map_err(StoreError::from)?;
     if used.rows_affected() != 1 {
         return Err(conflict());
     }
     let placement = server.placement();
-    let created = sqlx::query(CREATE)
+    let created = query(CREATE)
         .bind(&id)
         .bind(server.name().as_str())
         .bind(server.project_id().to_string())
@@ -370,18 +370,18 @@ pub async fn enroll(
         .bind(&jkt)
         .bind(to_json(facts, "facts")?)
         .bind(server.enrolled_at().as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(StoreError::from)?;
     if created.rows_affected() != 1 {
         return Err(conflict());
     }
-    sqlx::query(REDEEM)
+    query(REDEEM)
         .bind(&token)
         .bind(&jkt)
         .bind(&id)
         .bind(server.enrolled_at().as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(StoreError::from)?;
     tx.bump_epoch().await?;
@@ -393,12 +393,12 @@ pub async fn enroll(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn set_placement(tx: &mut WriteTx, id: ServerId, placement: &Placement) -> Result<(), StoreError> {
-    sqlx::query(SET_PLACEMENT)
+    query(SET_PLACEMENT)
         .bind(id.to_string())
         .bind(role_text(placement))
         .bind(placement.bastion_group().map(Label::as_str))
         .bind(placement.via().map(Label::as_str))
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     tx.bump_epoch().await?;
     Ok(())
@@ -409,7 +409,7 @@ pub async fn set_placement(tx: &mut WriteTx, id: ServerId, placement: &Placement
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn remove(tx: &mut WriteTx, id: ServerId) -> Result<bool, StoreError> {
-    let done = sqlx::query(REMOVE).bind(id.to_string()).execute(&mut **tx).await?;
+    let done = query(REMOVE).bind(id.to_string()).execute(tx).await?;
     crate::desired::forget_server(tx, id).await?;
     tx.bump_epoch().await?;
     Ok(done.rows_affected() == 1)
@@ -431,7 +431,7 @@ pub async fn report(
         addresses: before.facts.addresses != report.facts.addresses,
         host_keys: before.facts.host_keys != report.facts.host_keys,
     };
-    sqlx::query(REPORT)
+    query(REPORT)
         .bind(id.to_string())
         .bind(to_json(&report.facts, "facts")?)
         .bind(to_json(&report.conflicts, "conflicts")?)
@@ -439,18 +439,14 @@ pub async fn report(
         .bind(i64::try_from(report.applied_server_generation).unwrap_or(i64::MAX))
         .bind(report.clock_offset_millis)
         .bind(now.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
-    let rows = sqlx::query(TAKEN_BY_SERVER).bind(id.to_string()).fetch_all(&mut **tx).await?;
+    let rows = query(TAKEN_BY_SERVER).bind(id.to_string()).fetch_all(tx).await?;
     let known: BTreeSet<u32> = rows.iter().map(|row| row.number("unix_id")).collect::<Result<_, _>>()?;
     if known != report.taken_ids {
-        sqlx::query(FORGET_TAKEN).bind(id.to_string()).execute(&mut **tx).await?;
+        query(FORGET_TAKEN).bind(id.to_string()).execute(tx).await?;
         for taken in &report.taken_ids {
-            sqlx::query(REMEMBER_TAKEN)
-                .bind(id.to_string())
-                .bind(i64::from(*taken))
-                .execute(&mut **tx)
-                .await?;
+            query(REMEMBER_TAKEN).bind(id.to_string()).bind(i64::from(*taken)).execute(tx).await?;
         }
     }
     if changed.addresses || changed.host_keys {

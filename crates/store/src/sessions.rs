@@ -1,12 +1,12 @@
 //! Sessions, found by their token's id. Whether one is good is `usher-identity`'s to say.
 
-use sqlx::sqlite::SqliteRow;
 use usher_identity::{DeviceRecord, SessionRecord, UserRecord};
 use usher_types::{DeviceId, SessionId, TokenId, UnixTime, UserId};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements, to_json},
+    conn::query,
+    row::{Columns, Row, statements, to_json},
 };
 
 statements! {
@@ -35,7 +35,7 @@ pub struct CallerRows {
 }
 
 impl CallerRows {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         let user = UserRecord {
             id: row.parse("user_id")?,
             user_name: row.parse("user_name")?,
@@ -78,7 +78,7 @@ impl CallerRows {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn caller(conn: &mut Conn, token: TokenId) -> Result<Option<CallerRows>, StoreError> {
-    let row = sqlx::query(BY_TOKEN).bind(token.to_string()).fetch_optional(conn).await?;
+    let row = query(BY_TOKEN).bind(token.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(CallerRows::read).transpose()
 }
 
@@ -88,7 +88,7 @@ pub async fn caller(conn: &mut Conn, token: TokenId) -> Result<Option<CallerRows
 /// [`StoreError`] when the database fails.
 pub async fn create(tx: &mut WriteTx, session: &SessionRecord) -> Result<(), StoreError> {
     let amr: Vec<&str> = session.amr.iter().map(|method| method.as_str()).collect();
-    sqlx::query(CREATE)
+    query(CREATE)
         .bind(session.id.to_string())
         .bind(session.token_id.to_string())
         .bind(session.token_hash.to_string())
@@ -98,7 +98,7 @@ pub async fn create(tx: &mut WriteTx, session: &SessionRecord) -> Result<(), Sto
         .bind(to_json(&amr, "amr")?)
         .bind(session.created_at.as_millis())
         .bind(session.expires_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -134,7 +134,7 @@ async fn end_where(
     id: String,
     now: UnixTime,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query(sql).bind(id).bind(now.as_millis()).execute(&mut **tx).await?;
+    let done = query(sql).bind(id).bind(now.as_millis()).execute(tx).await?;
     if done.rows_affected() > 0 {
         tx.bump_epoch().await?;
     }

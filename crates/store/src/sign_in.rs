@@ -2,13 +2,13 @@
 //!
 //! Hashes and sealed secrets only; what they mean is `usher-sign-in`'s business.
 
-use sqlx::sqlite::SqliteRow;
 use usher_identity::{AuthenticationMethod, UserStatus};
 use usher_types::{Sha256, Thumbprint, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements, to_json},
+    conn::query,
+    row::{Columns, Row, statements, to_json},
     sessions,
 };
 
@@ -74,7 +74,7 @@ pub async fn credentials(
     conn: &mut Conn,
     user_name: &UserName,
 ) -> Result<Option<StoredCredentials>, StoreError> {
-    let row = sqlx::query(CREDENTIALS).bind(user_name.as_str()).fetch_optional(conn).await?;
+    let row = query(CREDENTIALS).bind(user_name.as_str()).fetch_optional(conn).await?;
     row.as_ref()
         .map(|row| {
             Ok(StoredCredentials {
@@ -104,11 +104,11 @@ pub async fn record_failures(
     failed_attempts: u32,
     locked_until: Option<UnixTime>,
 ) -> Result<(), StoreError> {
-    sqlx::query(RECORD_FAILURES)
+    query(RECORD_FAILURES)
         .bind(user_id.to_string())
         .bind(i64::from(failed_attempts))
         .bind(locked_until.map(UnixTime::as_millis))
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -118,7 +118,7 @@ pub async fn record_failures(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn forget_failures(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
-    sqlx::query(FORGET_FAILURES).bind(user_id.to_string()).execute(&mut **tx).await?;
+    query(FORGET_FAILURES).bind(user_id.to_string()).execute(tx).await?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub async fn forget_failures(tx: &mut WriteTx, user_id: UserId) -> Result<(), St
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn use_totp_step(tx: &mut WriteTx, user_id: UserId, step: i64) -> Result<bool, StoreError> {
-    let done = sqlx::query(USE_STEP).bind(user_id.to_string()).bind(step).execute(&mut **tx).await?;
+    let done = query(USE_STEP).bind(user_id.to_string()).bind(step).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -141,12 +141,7 @@ pub async fn set_password(
     hash: &str,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    sqlx::query(SET_PASSWORD)
-        .bind(user_id.to_string())
-        .bind(hash)
-        .bind(now.as_millis())
-        .execute(&mut **tx)
-        .await?;
+    query(SET_PASSWORD).bind(user_id.to_string()).bind(hash).bind(now.as_millis()).execute(tx).await?;
     Ok(())
 }
 
@@ -161,12 +156,12 @@ pub async fn set_totp(
     used_step: i64,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    sqlx::query(SET_TOTP)
+    query(SET_TOTP)
         .bind(user_id.to_string())
         .bind(sealed)
         .bind(used_step)
         .bind(now.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -189,7 +184,7 @@ pub struct SetUpOwner {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn set_up_owner(conn: &mut Conn, code_hash: Sha256) -> Result<Option<SetUpOwner>, StoreError> {
-    let row = sqlx::query(SET_UP_CODE).bind(code_hash.to_string()).fetch_optional(conn).await?;
+    let row = query(SET_UP_CODE).bind(code_hash.to_string()).fetch_optional(conn).await?;
     row.as_ref()
         .map(|row| {
             Ok(SetUpOwner {
@@ -207,11 +202,7 @@ pub async fn set_up_owner(conn: &mut Conn, code_hash: Sha256) -> Result<Option<S
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn use_set_up_code(tx: &mut WriteTx, code_hash: Sha256, now: UnixTime) -> Result<bool, StoreError> {
-    let done = sqlx::query(USE_SET_UP_CODE)
-        .bind(code_hash.to_string())
-        .bind(now.as_millis())
-        .execute(&mut **tx)
-        .await?;
+    let done = query(USE_SET_UP_CODE).bind(code_hash.to_string()).bind(now.as_millis()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -229,14 +220,14 @@ pub async fn new_set_up_code(
 ) -> Result<(), StoreError> {
     let id = user_id.to_string();
     for sql in [FORGET_PASSWORD, FORGET_TOTP, FORGET_FAILURES, FORGET_CODES] {
-        sqlx::query(sql).bind(&id).execute(&mut **tx).await?;
+        query(sql).bind(&id).execute(tx).await?;
     }
-    sqlx::query(NEW_SET_UP_CODE)
+    query(NEW_SET_UP_CODE)
         .bind(&id)
         .bind(code_hash.to_string())
         .bind(now.as_millis())
         .bind(expires_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     sessions::end_of_user(tx, user_id, now).await?;
     Ok(())
@@ -248,7 +239,7 @@ pub async fn new_set_up_code(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn forget_set_up_code(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
-    sqlx::query(FORGET_SET_UP_CODE).bind(user_id.to_string()).execute(&mut **tx).await?;
+    query(FORGET_SET_UP_CODE).bind(user_id.to_string()).execute(tx).await?;
     Ok(())
 }
 
@@ -276,7 +267,7 @@ pub struct StoredCode {
 }
 
 impl StoredCode {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         let words: Vec<String> = row.json("amr")?;
         let amr = words.iter().map(|word| word.parse()).collect::<Result<_, _>>();
         Ok(Self {
@@ -303,7 +294,7 @@ pub async fn insert_code(
     code: &StoredCode,
 ) -> Result<bool, StoreError> {
     let amr: Vec<&str> = code.amr.iter().map(|method| method.as_str()).collect();
-    let done = sqlx::query(INSERT_CODE)
+    let done = query(INSERT_CODE)
         .bind(code.code_hash.to_string())
         .bind(request_hash.to_string())
         .bind(code.user_id.to_string())
@@ -313,7 +304,7 @@ pub async fn insert_code(
         .bind(code.auth_time.as_millis())
         .bind(to_json(&amr, "amr")?)
         .bind(code.expires_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -323,7 +314,7 @@ pub async fn insert_code(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn code(conn: &mut Conn, code_hash: Sha256) -> Result<Option<StoredCode>, StoreError> {
-    let row = sqlx::query(CODE).bind(code_hash.to_string()).fetch_optional(conn).await?;
+    let row = query(CODE).bind(code_hash.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(StoredCode::read).transpose()
 }
 
@@ -332,7 +323,6 @@ pub async fn code(conn: &mut Conn, code_hash: Sha256) -> Result<Option<StoredCod
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn use_code(tx: &mut WriteTx, code_hash: Sha256, now: UnixTime) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query(USE_CODE).bind(code_hash.to_string()).bind(now.as_millis()).execute(&mut **tx).await?;
+    let done = query(USE_CODE).bind(code_hash.to_string()).bind(now.as_millis()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }

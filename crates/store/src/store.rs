@@ -10,21 +10,31 @@ use std::{
 };
 
 use sqlx::{
-    Row as _, Sqlite, SqlitePool, Transaction,
+    PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::{Epoch, OpenError, StoreError, WriteTx, chain::Chain, issue::Work, row::statements};
-
-/// A connection to read from: what a [`Reader`] and a [`WriteTx`] have in common. Functions that only read take it.
-pub type Conn = sqlx::SqliteConnection;
+use crate::{
+    Conn, ConnectError, Epoch, OpenError, StoreError, WriteTx,
+    chain::Chain,
+    conn::{Engine, query},
+    issue::Work,
+    row::{Columns as _, statements},
+};
 
 /// Readers beside the one writer. More do not help on few cores, and every one caches pages.
 const READERS: u32 = 4;
 
+/// Connections to PostgreSQL: readers, the writer whose turn it is, and one that waits for it.
+const CONNECTIONS: u32 = 8;
+
 /// Prepared statements that each connection keeps: more than this crate has.
 const STATEMENTS_KEPT: usize = 256;
+
+/// Writers of all brokers take turns, as on SQLite; released with the transaction. PostgreSQL only.
+const WRITERS_TURN: &str = "SELECT 1 AS turn FROM (SELECT pg_advisory_xact_lock(7961436)) AS t";
 
 statements! {
     EPOCH = "SELECT value FROM epoch";
@@ -37,11 +47,39 @@ pub struct Store {
 }
 
 pub(crate) struct Inner {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    engine: Pools,
     pub(crate) chain: Arc<Mutex<Chain>>,
     pub(crate) changes: watch::Sender<Epoch>,
     pub(crate) queue: std::sync::Mutex<Option<mpsc::Sender<Box<dyn Work>>>>,
+}
+
+/// The connections of one engine.
+enum Pools {
+    Postgres(PgPool),
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+}
+
+impl Pools {
+    async fn read(&self) -> Result<Conn, StoreError> {
+        Ok(Conn(match self {
+            // One snapshot for all statements, as on SQLite.
+            Self::Postgres(pool) => {
+                Engine::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+            Self::Sqlite { readers, .. } => Engine::Sqlite(readers.begin().await?),
+        }))
+    }
+
+    async fn write(&self) -> Result<Conn, StoreError> {
+        Ok(match self {
+            Self::Postgres(pool) => {
+                let mut conn = Conn(Engine::Postgres(pool.begin().await?));
+                query(WRITERS_TURN).fetch_one(&mut conn).await?;
+                conn
+            }
+            Self::Sqlite { writer, .. } => Conn(Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+        })
+    }
 }
 
 impl fmt::Debug for Store {
@@ -88,11 +126,32 @@ impl Store {
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .map_err(failed)?;
-        let row = sqlx::query(EPOCH).fetch_one(&readers).await.map_err(failed)?;
-        let epoch = Epoch::new(row.try_get("value").map_err(failed)?);
+        Self::over(Pools::Sqlite { writer, readers })
+            .await
+            .map_err(|source| OpenError::Store { path: path.to_owned(), source })
+    }
+
+    /// Connects to a PostgreSQL database and brings its tables up to date, one process at a time.
+    ///
+    /// Every call begins a new writer of the audit chain.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(options: PgConnectOptions) -> Result<Self, ConnectError> {
+        let options = options.statement_cache_capacity(STATEMENTS_KEPT).application_name("usher-broker");
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .connect_with(options)
+            .await
+            .map_err(|error| ConnectError::Store(error.into()))?;
+        sqlx::migrate!("migrations/postgres").run(&pool).await.map_err(ConnectError::Migrate)?;
+        Self::over(Pools::Postgres(pool)).await.map_err(ConnectError::Store)
+    }
+
+    async fn over(engine: Pools) -> Result<Self, StoreError> {
+        let epoch = epoch(&mut engine.read().await?).await?;
         let inner = Inner {
-            writer,
-            readers,
+            engine,
             chain: Arc::new(Mutex::new(Chain::default())),
             changes: watch::Sender::new(epoch),
             queue: std::sync::Mutex::new(None),
@@ -105,7 +164,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn read(&self) -> Result<Reader, StoreError> {
-        Ok(Reader { tx: self.inner.readers.begin().await? })
+        Ok(Reader { conn: self.inner.engine.read().await? })
     }
 
     /// Begins the write transaction, waiting for the one before it to end. Dropped without
@@ -116,8 +175,8 @@ impl Store {
     pub async fn begin(&self) -> Result<WriteTx, StoreError> {
         // The chain's lock is the queue of writers; the connection behind it is free at most one roll-back later.
         let chain = Arc::clone(&self.inner.chain).lock_owned().await;
-        let tx = self.inner.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(WriteTx::new(tx, chain, self.inner.changes.clone()))
+        let conn = self.inner.engine.write().await?;
+        Ok(WriteTx::new(conn, chain, self.inner.changes.clone()))
     }
 
     /// Fires after every commit that moved the epoch or asked for it by [`WriteTx::wake`]; holds the newest epoch this
@@ -149,8 +208,13 @@ impl Store {
 
     /// Closes every connection; what is not committed is gone. For a clean end of the process and for tests.
     pub async fn close(&self) {
-        self.inner.readers.close().await;
-        self.inner.writer.close().await;
+        match &self.inner.engine {
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
     }
 }
 
@@ -165,7 +229,7 @@ impl WeakStore {
 
 /// One snapshot of the database, from its first read on. Cannot write.
 pub struct Reader {
-    tx: Transaction<'static, Sqlite>,
+    conn: Conn,
 }
 
 impl Reader {
@@ -182,13 +246,13 @@ impl Deref for Reader {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        &self.tx
+        &self.conn
     }
 }
 
 impl DerefMut for Reader {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.tx
+        &mut self.conn
     }
 }
 
@@ -199,8 +263,8 @@ impl fmt::Debug for Reader {
 }
 
 pub(crate) async fn epoch(conn: &mut Conn) -> Result<Epoch, StoreError> {
-    let row = sqlx::query(EPOCH).fetch_one(conn).await?;
-    Ok(Epoch::new(row.try_get("value")?))
+    let row = query(EPOCH).fetch_one(conn).await?;
+    Ok(Epoch::new(row.int("value")?))
 }
 
 /// Makes the file with mode 0600 before SQLite sees it; SQLite gives its `-wal` and `-shm` files the same mode.

@@ -1,10 +1,10 @@
 //! Which team this database belongs to, and the keys that are not a project's: nonce keys.
 
-use sqlx::Row as _;
 use usher_types::{TeamSlug, UnixTime};
 
 use crate::{
     Conn, StoreError, WriteTx,
+    conn::query,
     row::{Columns as _, statements},
 };
 
@@ -23,7 +23,7 @@ statements! {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn slug(conn: &mut Conn) -> Result<Option<TeamSlug>, StoreError> {
-    sqlx::query(TEAM).fetch_optional(conn).await?.map(|row| row.parse("slug")).transpose()
+    query(TEAM).fetch_optional(conn).await?.map(|row| row.parse("slug")).transpose()
 }
 
 /// Names the team; false when it has a name already.
@@ -31,7 +31,7 @@ pub async fn slug(conn: &mut Conn) -> Result<Option<TeamSlug>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn create(tx: &mut WriteTx, slug: &TeamSlug, now: UnixTime) -> Result<bool, StoreError> {
-    let done = sqlx::query(CREATE_TEAM).bind(slug.as_str()).bind(now.as_millis()).execute(&mut **tx).await?;
+    let done = query(CREATE_TEAM).bind(slug.as_str()).bind(now.as_millis()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -40,7 +40,7 @@ pub async fn create(tx: &mut WriteTx, slug: &TeamSlug, now: UnixTime) -> Result<
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn nonce_keys(conn: &mut Conn) -> Result<Vec<Vec<u8>>, StoreError> {
-    let rows = sqlx::query(NONCE_KEYS).fetch_all(conn).await?;
+    let rows = query(NONCE_KEYS).fetch_all(conn).await?;
     rows.iter().map(|row| row.bytes("key")).collect()
 }
 
@@ -49,8 +49,8 @@ pub async fn nonce_keys(conn: &mut Conn) -> Result<Vec<Vec<u8>>, StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn nonce_key_time(conn: &mut Conn) -> Result<Option<UnixTime>, StoreError> {
-    let row = sqlx::query(NONCE_KEY_TIME).fetch_optional(conn).await?;
-    Ok(row.map(|row| row.try_get("created_at")).transpose()?.map(UnixTime::from_millis))
+    let row = query(NONCE_KEY_TIME).fetch_optional(conn).await?;
+    Ok(row.map(|row| row.int("created_at")).transpose()?.map(UnixTime::from_millis))
 }
 
 /// Makes `key` the current nonce key; the one before it stays accepted, older ones go.
@@ -58,7 +58,7 @@ pub async fn nonce_key_time(conn: &mut Conn) -> Result<Option<UnixTime>, StoreEr
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn rotate_nonce_key(tx: &mut WriteTx, key: &[u8], now: UnixTime) -> Result<(), StoreError> {
-    sqlx::query(ADD_NONCE_KEY).bind(key).bind(now.as_millis()).execute(&mut **tx).await?;
-    sqlx::query(DROP_NONCE_KEYS).execute(&mut **tx).await?;
+    query(ADD_NONCE_KEY).bind(key).bind(now.as_millis()).execute(tx).await?;
+    query(DROP_NONCE_KEYS).execute(tx).await?;
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Enrollment tokens as administrators see them. Redeeming one belongs to `servers`.
 
-use sqlx::sqlite::SqliteRow;
 use usher_enrollment::TokenTerms;
 use usher_types::{Label, ProjectSlug, TokenId, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements, to_json},
+    conn::query,
+    row::{Columns, Row, statements, to_json},
     servers::{read_placement, role_text},
 };
 
@@ -41,7 +41,7 @@ pub struct Token {
 }
 
 impl Token {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             terms: TokenTerms {
                 id: row.parse("id")?,
@@ -70,7 +70,7 @@ impl Token {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_id(conn: &mut Conn, id: TokenId) -> Result<Option<Token>, StoreError> {
-    let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
+    let row = query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(Token::read).transpose()
 }
 
@@ -79,7 +79,7 @@ pub async fn by_id(conn: &mut Conn, id: TokenId) -> Result<Option<Token>, StoreE
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Token>, StoreError> {
-    sqlx::query(LIST).fetch_all(conn).await?.iter().map(Token::read).collect()
+    query(LIST).fetch_all(conn).await?.iter().map(Token::read).collect()
 }
 
 /// Stores a new token.
@@ -88,7 +88,7 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Token>, StoreError> {
 /// [`StoreError`] when the database fails.
 pub async fn create(tx: &mut WriteTx, token: &Token) -> Result<(), StoreError> {
     let terms = &token.terms;
-    sqlx::query(CREATE)
+    query(CREATE)
         .bind(terms.id.to_string())
         .bind(terms.project_id.to_string())
         .bind(token.description.as_str())
@@ -105,7 +105,7 @@ pub async fn create(tx: &mut WriteTx, token: &Token) -> Result<(), StoreError> {
         .bind(to_json(&terms.labels, "labels")?)
         .bind(terms.name_pattern.as_ref().map(ToString::to_string))
         .bind(terms.cidr.as_ref().map(ToString::to_string))
-        .execute(&mut **tx)
+        .execute(tx)
         .await?;
     Ok(())
 }
@@ -115,6 +115,6 @@ pub async fn create(tx: &mut WriteTx, token: &Token) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn revoke(tx: &mut WriteTx, id: TokenId, now: UnixTime) -> Result<bool, StoreError> {
-    let done = sqlx::query(REVOKE).bind(id.to_string()).bind(now.as_millis()).execute(&mut **tx).await?;
+    let done = query(REVOKE).bind(id.to_string()).bind(now.as_millis()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }

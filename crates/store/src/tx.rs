@@ -5,14 +5,14 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use sqlx::{Row as _, Sqlite, Transaction};
 use tokio::sync::{OwnedMutexGuard, watch};
 use usher_audit::{Head, Record};
 
 use crate::{
     Conn, StoreError,
     chain::{self, Chain},
-    row::statements,
+    conn::query,
+    row::{Columns as _, statements},
     store,
 };
 
@@ -42,7 +42,7 @@ impl Epoch {
 #[must_use = "a transaction that is dropped leaves nothing"]
 pub struct WriteTx {
     // Declared before the chain: the transaction is given back before the next writer may ask for it.
-    tx: Transaction<'static, Sqlite>,
+    conn: Conn,
     chain: OwnedMutexGuard<Chain>,
     head: Option<Head>,
     changes: watch::Sender<Epoch>,
@@ -51,12 +51,8 @@ pub struct WriteTx {
 }
 
 impl WriteTx {
-    pub(crate) fn new(
-        tx: Transaction<'static, Sqlite>,
-        chain: OwnedMutexGuard<Chain>,
-        changes: watch::Sender<Epoch>,
-    ) -> Self {
-        Self { tx, chain, head: None, changes, bumped: None, wake: false }
+    pub(crate) fn new(conn: Conn, chain: OwnedMutexGuard<Chain>, changes: watch::Sender<Epoch>) -> Self {
+        Self { conn, chain, head: None, changes, bumped: None, wake: false }
     }
 
     /// The epoch as this transaction sees it; it cannot move under it.
@@ -79,8 +75,8 @@ impl WriteTx {
         if let Some(epoch) = self.bumped {
             return Ok(epoch);
         }
-        let row = sqlx::query(BUMP_EPOCH).fetch_one(&mut **self).await?;
-        let epoch = Epoch::new(row.try_get("value")?);
+        let row = query(BUMP_EPOCH).fetch_one(self).await?;
+        let epoch = Epoch::new(row.int("value")?);
         self.bumped = Some(epoch);
         Ok(epoch)
     }
@@ -97,9 +93,9 @@ impl WriteTx {
     pub async fn audit(&mut self, record: &Record) -> Result<(), StoreError> {
         let head = match self.head {
             Some(head) => head,
-            None => self.chain.head(&mut self.tx, record.at).await?,
+            None => self.chain.head(&mut self.conn, record.at).await?,
         };
-        self.head = Some(chain::append(&mut self.tx, head, record).await?);
+        self.head = Some(chain::append(&mut self.conn, head, record).await?);
         Ok(())
     }
 
@@ -113,10 +109,10 @@ impl WriteTx {
     }
 
     async fn finish(self) -> Result<(), StoreError> {
-        let Self { tx, mut chain, head, changes, bumped, wake } = self;
+        let Self { conn, mut chain, head, changes, bumped, wake } = self;
         // Unknown until the commit is known to have happened: after a failure the chain is read again from the table.
         let before = chain.forget();
-        tx.commit().await?;
+        conn.commit().await?;
         chain.remember(head.or(before));
         if bumped.is_some() || wake {
             changes.send_modify(|known| *known = bumped.unwrap_or(*known).max(*known));
@@ -129,13 +125,13 @@ impl Deref for WriteTx {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        &self.tx
+        &self.conn
     }
 }
 
 impl DerefMut for WriteTx {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.tx
+        &mut self.conn
     }
 }
 

@@ -1,13 +1,13 @@
 //! Users. Disabling and deleting end sessions and move the epoch in the same transaction.
 
-use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 use usher_identity::{UserRecord, UserStatus};
 use usher_types::{DisplayName, LoginName, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    row::{Columns, statements},
+    conn::query,
+    row::{Columns, Row, statements},
     sessions, sign_in,
     values::word,
 };
@@ -27,7 +27,7 @@ statements! {
     DELETE = "DELETE FROM users WHERE id = $1";
 }
 
-pub(crate) fn read(row: &SqliteRow) -> Result<UserRecord, StoreError> {
+pub(crate) fn read(row: &Row) -> Result<UserRecord, StoreError> {
     Ok(UserRecord {
         id: row.parse("id")?,
         user_name: row.parse("user_name")?,
@@ -98,7 +98,7 @@ impl From<StoreError> for ChangeUserError {
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_id(conn: &mut Conn, id: UserId) -> Result<Option<UserRecord>, StoreError> {
-    let row = sqlx::query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
+    let row = query(BY_ID).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -107,7 +107,7 @@ pub async fn by_id(conn: &mut Conn, id: UserId) -> Result<Option<UserRecord>, St
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn by_name(conn: &mut Conn, name: &UserName) -> Result<Option<UserRecord>, StoreError> {
-    let row = sqlx::query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
+    let row = query(BY_NAME).bind(name.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -130,7 +130,7 @@ pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<UserRecord
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<UserRecord>, StoreError> {
-    sqlx::query(LIST).fetch_all(conn).await?.iter().map(read).collect()
+    query(LIST).fetch_all(conn).await?.iter().map(read).collect()
 }
 
 /// Creates a user.
@@ -142,7 +142,7 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
     if user.user_name.as_str().parse::<UserId>().is_ok() {
         return Err(CreateUserError::LooksLikeId(user.user_name.clone()));
     }
-    let done = sqlx::query(CREATE)
+    let done = query(CREATE)
         .bind(user.id.to_string())
         .bind(user.user_name.as_str())
         .bind(user.display_name.as_str())
@@ -150,7 +150,7 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
         .bind(word(&user.status))
         .bind(i64::from(user.team_admin))
         .bind(user.created_at.as_millis())
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(failed)?;
     if done.rows_affected() != 1 {
@@ -159,11 +159,8 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
             unix_user_name: user.unix_user_name.clone(),
         });
     }
-    let used = sqlx::query(LOGIN_USED)
-        .bind(user.unix_user_name.as_str())
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(failed)?;
+    let used =
+        query(LOGIN_USED).bind(user.unix_user_name.as_str()).fetch_optional(tx).await.map_err(failed)?;
     if used.is_some() {
         return Err(CreateUserError::UnixNameUsed(user.unix_user_name.clone()));
     }
@@ -190,12 +187,12 @@ pub async fn update(
     if active_admin(user) && !active_admin(&changed) {
         another_admin(tx, user).await?;
     }
-    sqlx::query(UPDATE)
+    query(UPDATE)
         .bind(user.id.to_string())
         .bind(changed.display_name.as_str())
         .bind(word(&changed.status))
         .bind(i64::from(changed.team_admin))
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map_err(StoreError::from)?;
     if changed.status == UserStatus::Disabled {
@@ -217,16 +214,12 @@ pub async fn delete(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUse
     if active_admin(user) {
         another_admin(tx, user).await?;
     }
-    sqlx::query(DELETE).bind(user.id.to_string()).execute(&mut **tx).await.map_err(StoreError::from)?;
+    query(DELETE).bind(user.id.to_string()).execute(tx).await.map_err(StoreError::from)?;
     tx.bump_epoch().await?;
     Ok(())
 }
 
 async fn another_admin(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUserError> {
-    let row = sqlx::query(OTHER_ADMINS)
-        .bind(user.id.to_string())
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::from)?;
+    let row = query(OTHER_ADMINS).bind(user.id.to_string()).fetch_one(tx).await.map_err(StoreError::from)?;
     if row.int("others")? == 0 { Err(ChangeUserError::LastAdmin(user.user_name.clone())) } else { Ok(()) }
 }

@@ -66,7 +66,8 @@ async fn what_was_acknowledged_survives_kill_9() {
         let log = audit::verify(&mut reader, &[]).await.unwrap();
         let starts = log.heads.iter().count();
         assert_eq!(usize::try_from(log.heads.rows()).unwrap(), users.len() + starts, "a row by half");
-        let check = sqlx::query("PRAGMA integrity_check").fetch_one(&mut *reader).await.unwrap();
+        let check =
+            sqlx::query("PRAGMA integrity_check").fetch_one(reader.as_sqlite().unwrap()).await.unwrap();
         assert_eq!(check.get::<String, _>(0), "ok");
         drop(reader);
         store.close().await;

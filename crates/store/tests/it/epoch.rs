@@ -102,7 +102,11 @@ async fn set_status(tx: &mut WriteTx, user: &UserRecord, status: UserStatus) {
 }
 
 async fn count(conn: &mut Conn) -> i64 {
-    sqlx::query("SELECT COUNT(*) AS n FROM connections").fetch_one(conn).await.unwrap().get("n")
+    sqlx::query("SELECT COUNT(*) AS n FROM connections")
+        .fetch_one(conn.as_sqlite().unwrap())
+        .await
+        .unwrap()
+        .get("n")
 }
 
 async fn new_user(db: &Db) -> UserRecord {

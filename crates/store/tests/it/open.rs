@@ -45,10 +45,10 @@ async fn syncs_every_commit_and_minds_foreign_keys() {
     let mut tx = db.store.begin().await.unwrap();
     let conn: &mut usher_store::Conn = &mut tx;
     for (pragma, expected) in [("PRAGMA synchronous", 2_i64), ("PRAGMA foreign_keys", 1)] {
-        let row = sqlx::query(pragma).fetch_one(&mut *conn).await.unwrap();
+        let row = sqlx::query(pragma).fetch_one(conn.as_sqlite().unwrap()).await.unwrap();
         assert_eq!(row.get::<i64, _>(0), expected, "{pragma}");
     }
-    let row = sqlx::query("PRAGMA journal_mode").fetch_one(&mut *conn).await.unwrap();
+    let row = sqlx::query("PRAGMA journal_mode").fetch_one(conn.as_sqlite().unwrap()).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "wal");
 }
 
@@ -56,7 +56,7 @@ async fn syncs_every_commit_and_minds_foreign_keys() {
 async fn readers_cannot_write() {
     let db = Db::new().await;
     let mut reader = db.store.read().await.unwrap();
-    let error = sqlx::query("DELETE FROM epoch").execute(&mut *reader).await.unwrap_err();
+    let error = sqlx::query("DELETE FROM epoch").execute(reader.as_sqlite().unwrap()).await.unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");
 }
 
