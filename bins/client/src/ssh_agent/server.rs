@@ -140,8 +140,12 @@ impl Agent {
         let mut bound = None;
         while let Some(frame) = read_frame(&mut stream, protocol::MAX_FRAME).await {
             let Ok(request) = protocol::Request::parse(&frame) else { break };
+            let binds = matches!(request, protocol::Request::SessionBind(_));
             let response = self.answer(socket, &mut bound, &peer, request);
-            if stream.write_all(&response.encode()).await.is_err() {
+            let refused = response == protocol::Response::Failure;
+            // SECURITY: whoever fails to bind would otherwise go on like an `ssh` that cannot bind (before 8.9), for
+            // whom less is checked.
+            if stream.write_all(&response.encode()).await.is_err() || (binds && refused) {
                 break;
             }
         }

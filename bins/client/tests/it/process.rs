@@ -12,9 +12,15 @@ use std::{
     time::Duration,
 };
 
-use usher::ssh_agent::control::{Answer, ControlClient, Request};
+use usher::ssh_agent::{
+    control::{Answer, ControlClient, Request},
+    protocol::{SessionBind, put_string},
+};
 
-use crate::support::{Client, USHER, home, in_home, text, usher_uid, wait_for};
+use crate::{
+    session_bind::{bind, key},
+    support::{Client, USHER, home, in_home, text, usher_uid, wait_for},
+};
 
 #[test]
 fn starts_once_in_the_background_and_ends_when_told() {
@@ -154,6 +160,44 @@ fn malformed_and_oversized_frames_close_the_connection_and_nothing_else() {
         assert!(answer.is_empty(), "{socket} {bytes:?}: {answer:?}");
     }
     assert_eq!(client.status().teams.len(), 1, "it still serves");
+}
+
+/// A peer that lied about its session must not be served like an `ssh` before 8.9, which cannot bind at all.
+#[test]
+fn a_refused_session_binding_ends_the_connection() {
+    let client = Client::new(|_| Ok(Vec::new()));
+    let good = bind(&key(1), b"session");
+    let mut forged = good.clone();
+    forged.session_id = b"another session".to_vec();
+    let mut forwarded = good.clone();
+    forwarded.is_forwarding = true;
+    let success = vec![0, 0, 0, 1, 6];
+    let failure = vec![0, 0, 0, 1, 5];
+    for (what, binds, answers) in [
+        ("forged", vec![&forged], failure.clone()),
+        ("forwarded", vec![&forwarded], failure.clone()),
+        ("a second one", vec![&good, &good], [success, failure].concat()),
+    ] {
+        let mut stream = UnixStream::connect(client.runtime_directory().join("ssh.sock")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        for bind in binds {
+            stream.write_all(&bind_frame(bind)).unwrap();
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap_or_else(|error| panic!("{what}: still open: {error}"));
+        assert_eq!(answer, answers, "{what}");
+    }
+}
+
+fn bind_frame(bind: &SessionBind) -> Vec<u8> {
+    let mut body = vec![27];
+    for part in [b"session-bind@openssh.com".as_slice(), &bind.host_key, &bind.session_id, &bind.signature] {
+        put_string(&mut body, part);
+    }
+    body.push(u8::from(bind.is_forwarding));
+    let mut frame = Vec::new();
+    put_string(&mut frame, &body);
+    frame
 }
 
 #[test]
