@@ -52,6 +52,37 @@ fn everything_that_a_leaver_planted_is_dead_after_one_pass() {
     });
 }
 
+/// Administrators put `/var/spool` on a disk of its own; a leaver's jobs there are found all the same.
+#[test]
+fn jobs_are_found_where_the_spool_directory_is_a_link() {
+    inside(|| {
+        start_sshd();
+        sh("set -e; mkdir -p /srv/big; rm -rf /var/spool; mkdir -p /srv/big/spool/cron/crontabs
+            ln -s /srv/big/spool /var/spool");
+        let mut host = host();
+        settle(&mut host, &target(&document(&["alice"])));
+        sh(
+            "echo '* * * * * id' > /var/spool/cron/crontabs/alice; chown 60001 /var/spool/cron/crontabs/alice",
+        );
+        settle(&mut host, &target(&document(&[])));
+        assert_eq!(sh("ls /srv/big/spool/cron/crontabs"), "");
+    });
+}
+
+/// Attack: a link on the way that another account could turn would let it choose which files root removes.
+#[test]
+fn a_spool_directory_in_other_hands_is_not_followed() {
+    inside(|| {
+        sh("set -e; useradd -m -u 1500 mallory; rm -rf /var/spool
+            mkdir -p /home/mallory/spool/cron/crontabs; echo precious > /home/mallory/spool/cron/crontabs/alice
+            chown -R mallory: /home/mallory; ln -s /home/mallory/spool /var/spool");
+        let alice = "alice".parse().unwrap();
+        let error = host().apply(&Step::RemoveJobs { account: alice, uid: 60_001 }).unwrap_err();
+        assert!(error.to_string().contains("/home/mallory"), "{error}");
+        assert_eq!(sh("cat /home/mallory/spool/cron/crontabs/alice"), "precious");
+    });
+}
+
 #[test]
 fn a_fork_loop_ends_too() {
     inside(|| {
