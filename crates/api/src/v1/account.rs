@@ -17,7 +17,7 @@ pub struct Team {
 
 /// `POST /v1/token`: the authorization code for a session (RFC 6749 section 4.1.3 with PKCE, RFC 7636), in JSON. The
 /// proof's key becomes the device's key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// The code from the redirect.
@@ -28,6 +28,12 @@ pub struct TokenRequest {
     pub redirect_uri: String,
     /// What the owner calls the device.
     pub device_name: DeviceName,
+}
+
+impl std::fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRequest").field("device_name", &self.device_name).finish_non_exhaustive()
+    }
 }
 
 /// Answer to [`TokenRequest`]. The token is shown once.
@@ -73,4 +79,21 @@ pub struct Me {
     pub device: Device,
     /// In which session.
     pub session: SessionInfo,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TokenRequest;
+
+    #[test]
+    fn a_code_and_its_verifier_are_not_printed() {
+        let request = TokenRequest {
+            code: "the-code".to_owned(),
+            code_verifier: "the-verifier".to_owned(),
+            redirect_uri: "http://127.0.0.1:49152/callback".to_owned(),
+            device_name: "laptop".parse().unwrap(),
+        };
+        let shown = format!("{request:?}");
+        assert!(shown.contains("laptop") && !shown.contains("the-"), "{shown}");
+    }
 }
