@@ -199,12 +199,12 @@ pub(crate) fn usher_uid() -> u32 {
 
 /// Waits until `condition` gives something.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = clock::monotonic() + Duration::from_secs(20);
+    let end = clock::monotonic() + Duration::from_secs(120);
     loop {
         if let Some(found) = condition() {
             return found;
         }
-        assert!(clock::monotonic() < end, "{what} did not happen within 20 s");
+        assert!(clock::monotonic() < end, "{what} did not happen in two minutes");
         clock::pause(Duration::from_millis(5));
     }
 }
