@@ -120,13 +120,12 @@ pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: N
 /// Checks a request before its handler: body, proof, session, guard, rate, repetition.
 pub(crate) async fn pipeline(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let address = peer(&request);
-    match run(app.clone(), request, next).await {
-        Ok(response) => response,
-        Err(error) => {
-            count_failure(&app, error.code(), address);
-            error.into_response()
-        }
+    let response = run(app.clone(), request, next).await.unwrap_or_else(ApiError::into_response);
+    // Whoever refused, a check in front of the handler or the handler itself.
+    if let (Some(Failed(code)), Some(address)) = (response.extensions().get(), address) {
+        count_failure(&app, *code, address);
     }
+    response
 }
 
 async fn run(app: AppState, request: Request, next: Next) -> Result<Response, ApiError> {
@@ -184,16 +183,18 @@ async fn buffer(body: Body) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Callers whom nobody knows are counted; a nonce that is due is no failure.
-fn count_failure(app: &AppState, code: ErrorCode, address: Option<IpAddr>) {
+/// What guessing looks like is counted; a nonce that is due is no failure.
+fn count_failure(app: &AppState, code: ErrorCode, address: IpAddr) {
     let counted = matches!(
         code,
-        ErrorCode::InvalidProof
+        ErrorCode::Forbidden
+            | ErrorCode::InvalidGrant
+            | ErrorCode::InvalidProof
             | ErrorCode::LoginRequired
             | ErrorCode::TokenRefused
             | ErrorCode::TooManyRequests
     );
-    if let (true, Some(address)) = (counted, address) {
+    if counted {
         app.failures().count(code.as_str(), address, app.now());
     }
 }

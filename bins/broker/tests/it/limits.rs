@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
+use usher_types::{SecretToken, TokenId, TokenKind};
 
 use crate::{Broker, Caller, broker::Client};
 
@@ -51,6 +53,53 @@ async fn two_hundred_connections_at_once_are_no_attack() {
         let body = serde_json::json!({"server": "web-1", "purpose": "command", "keys": []});
         let answer = caller.call("POST", "/v1/connections", &body).await;
         assert_ne!(answer.status, 429, "{answer:?}");
+    }
+}
+
+/// Guesses that only a handler can recognise are counted too, without a row for each.
+#[tokio::test]
+async fn guesses_that_handlers_refuse_reach_the_counters() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let mut caller = broker.session(&admin).await;
+    let created = caller.call("POST", "/v1/users", &json!({"user_name": "bob"})).await;
+    let code = created.body["set_up"]["code"].as_str().unwrap().to_owned();
+    let bob = broker.set_up("bob", &code, "another horse battery").await;
+    let mut bobs = broker.session(&bob).await;
+    let device = json!({"state": "approved"});
+    assert_eq!(caller.call("PATCH", &format!("/v1/devices/{}", bobs.device_id), &device).await.status, 200);
+
+    let mut stranger = Caller::stranger(&broker);
+    let guess = SecretToken::new(TokenKind::Enrollment, TokenId::new(broker.now(), [1; 10]), [2; 32]);
+    let enroll = json!({"token": *guess.reveal(), "name": "web-1", "facts": {
+        "addresses": [{"ip": "10.0.0.1", "port": 22}], "os": "", "sshd_version": "",
+        "host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZ2Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFy"],
+    }});
+    for _ in 0..3 {
+        stranger.call("POST", "/v1/enroll", &enroll).await.refused(401, "token_refused");
+    }
+    for _ in 0..2 {
+        let body = Client::new().token_request("AAAA");
+        stranger.call("POST", "/v1/token", &body).await.refused(400, "invalid_grant");
+    }
+    bobs.get("/v1/users").await.refused(403, "forbidden");
+
+    let config = broker.app.config().clone();
+    let _directory = broker.stop().await;
+    let store = usher_store::Store::open(&config.data_dir.join("usher.db")).await.unwrap();
+    let mut reader = store.read().await.unwrap();
+    let rows = usher_store::audit::page(&mut reader, 0, 1000).await.unwrap();
+    let mut counted = std::collections::BTreeMap::new();
+    for row in rows {
+        let row: serde_json::Value = serde_json::from_slice(&row.row.bytes).unwrap();
+        let event = &row["event"];
+        if event["type"] == "failure.count" {
+            counted.insert(event["kind"].as_str().unwrap().to_owned(), event["count"].as_u64().unwrap());
+        }
+        assert_ne!(event["type"], "server.enroll_refuse", "a row for each guess");
+    }
+    for (kind, count) in [("token_refused", 3), ("invalid_grant", 2), ("forbidden", 1)] {
+        assert_eq!(counted.get(kind), Some(&count), "{kind}: {counted:?}");
     }
 }
 
