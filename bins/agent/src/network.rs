@@ -1,6 +1,6 @@
 //! The unprivileged half: holds the agent's key, talks to the broker, hands bytes to the root helper. Decides nothing.
 
-use std::{io::Error, os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
+use std::{cell::Cell, io::Error, os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
 
 use rustix::{
     process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal},
@@ -9,7 +9,7 @@ use rustix::{
 use tokio::{
     net::UnixStream,
     sync::Mutex,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use usher_api::{
     ErrorCode,
@@ -106,9 +106,10 @@ impl Helper {
 async fn serve(url: &str, pins: &[Sha256], stream: UnixStream) -> Result<(), Failure> {
     let client = find_broker(url, pins).await?;
     let helper = Arc::new(Helper(Mutex::new(stream)));
+    let reporter = Reporter { client: &client, quiet_until: Cell::new(None) };
     let outcome = tokio::select! {
-        outcome = poll_state(&client, &helper, pins) => outcome,
-        outcome = report_regularly(&client, &helper) => outcome,
+        outcome = poll_state(&client, &reporter, &helper, pins) => outcome,
+        outcome = report_regularly(&reporter, &helper) => outcome,
     };
     outcome.map_err(|error| Failure::because("the root helper is gone", &error))
 }
@@ -132,7 +133,12 @@ async fn find_broker(url: &str, pins: &[Sha256]) -> Result<Client, Failure> {
 }
 
 /// Asks for news without end. Returns only when the helper is gone, or the pins were changed by signed state.
-async fn poll_state(client: &Client, helper: &Helper, pins: &[Sha256]) -> Result<(), Error> {
+async fn poll_state(
+    client: &Client,
+    reporter: &Reporter<'_>,
+    helper: &Helper,
+    pins: &[Sha256],
+) -> Result<(), Error> {
     let mut pause = FIRST_PAUSE;
     let mut known = helper.ask(&Request::Broker(BrokerState::Unknown)).await?;
     loop {
@@ -151,7 +157,7 @@ async fn poll_state(client: &Client, helper: &Helper, pins: &[Sha256]) -> Result
                 helper.ask(&Request::Broker(BrokerState::Reachable)).await?;
                 let offer = Request::Offer { project: state.project, server: state.server };
                 known = helper.ask(&offer).await?;
-                report(client, known.report.take()).await;
+                reporter.report(known.report.take()).await;
                 if known.refused.is_some() {
                     // It would be offered again at once.
                     sleep(jittered(pause)).await;
@@ -176,29 +182,42 @@ async fn poll_state(client: &Client, helper: &Helper, pins: &[Sha256]) -> Result
 }
 
 /// Reports without end; also makes the helper look at the host when the broker is away.
-async fn report_regularly(client: &Client, helper: &Helper) -> Result<(), Error> {
+async fn report_regularly(reporter: &Reporter<'_>, helper: &Helper) -> Result<(), Error> {
     let mut ticks = interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let answer = helper.ask(&Request::Report).await?;
-        report(client, answer.report).await;
+        reporter.report(answer.report).await;
     }
 }
 
-async fn report(client: &Client, report: Option<Box<Report>>) {
-    let Some(report) = report else { return };
-    let request = ReportRequest {
-        facts: report.facts,
-        applied_generation: report.applied_generation,
-        applied_server_generation: report.applied_server_generation,
-        conflicts: report.conflicts,
-        taken_ids: report.taken_ids,
-        clock: clock::now(),
-    };
-    // The next report comes in half a minute and says the same or more.
-    if let Err(error) = client.agent_report(&request).await {
-        tracing::warn!(error = %Chain(&error), "the broker did not take a report");
+/// Tells the broker what the host looks like, no more often than the broker wants to hear it.
+struct Reporter<'a> {
+    client: &'a Client,
+    quiet_until: Cell<Option<Instant>>,
+}
+
+impl Reporter<'_> {
+    /// A report that is not taken is not repeated: the next one comes in half a minute and says the same or more.
+    async fn report(&self, report: Option<Box<Report>>) {
+        let Some(report) = report else { return };
+        if self.quiet_until.get().is_some_and(|end| Instant::now() < end) {
+            return;
+        }
+        let request = ReportRequest {
+            facts: report.facts,
+            applied_generation: report.applied_generation,
+            applied_server_generation: report.applied_server_generation,
+            conflicts: report.conflicts,
+            taken_ids: report.taken_ids,
+            clock: clock::now(),
+        };
+        if let Err(error) = self.client.agent_report(&request).await {
+            tracing::warn!(error = %Chain(&error), "the broker did not take a report");
+            let quiet = error.retry_after().and_then(|pause| Instant::now().checked_add(pause));
+            self.quiet_until.set(quiet);
+        }
     }
 }
 

@@ -147,6 +147,10 @@ pub struct LimitsConfig {
     pub enrollments_burst: NonZeroU32,
     /// Enrollments and token exchanges from one address in the long run.
     pub enrollments_per_minute: NonZeroU32,
+    /// Reports of one server's agent at once.
+    pub reports_burst: NonZeroU32,
+    /// Reports of one server's agent in the long run; one is due every half minute, and after every change.
+    pub reports_per_minute: NonZeroU32,
 }
 
 fn default_listen() -> SocketAddr {
@@ -192,6 +196,8 @@ impl Default for LimitsConfig {
             sign_ins_per_minute: count(20),
             enrollments_burst: count(300),
             enrollments_per_minute: count(120),
+            reports_burst: count(60),
+            reports_per_minute: count(30),
         }
     }
 }

@@ -13,7 +13,7 @@ use governor::{
     state::keyed::HashMapStateStore,
 };
 use usher_api::ErrorCode;
-use usher_types::UserId;
+use usher_types::{ServerId, UserId};
 
 use crate::{config::LimitsConfig, error::ApiError};
 
@@ -23,6 +23,7 @@ type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 pub(crate) struct Limits {
     connections: Keyed<UserId>,
     enrollments: Keyed<IpAddr>,
+    reports: Keyed<ServerId>,
     sign_in_addresses: Keyed<IpAddr>,
     sign_in_names: Keyed<String>,
 }
@@ -40,6 +41,7 @@ impl Limits {
         Self {
             connections: keyed((config.connections_per_minute, config.connections_burst)),
             enrollments: keyed((config.enrollments_per_minute, config.enrollments_burst)),
+            reports: keyed((config.reports_per_minute, config.reports_burst)),
             sign_in_addresses: keyed(sign_ins()),
             sign_in_names: keyed(sign_ins()),
         }
@@ -65,10 +67,16 @@ impl Limits {
         check(&self.sign_in_names, &name.chars().take(48).collect())
     }
 
+    /// An agent reports.
+    pub(crate) fn report(&self, server: ServerId) -> Result<(), ApiError> {
+        check(&self.reports, &server)
+    }
+
     /// Forgets who has not asked for a while.
     pub(crate) fn forget(&self) {
         self.connections.retain_recent();
         self.enrollments.retain_recent();
+        self.reports.retain_recent();
         self.sign_in_addresses.retain_recent();
         self.sign_in_names.retain_recent();
     }

@@ -138,8 +138,10 @@ async fn run(app: AppState, request: Request, next: Next) -> Result<Response, Ap
     let (mut parts, body) = request.into_parts();
     let body = buffer(body).await?;
     let (caller, key) = caller::recognise(&app, endpoint, &parts, &body, now).await?;
-    if let (Caller::Approved(user), "/v1/connections") = (&caller, endpoint.path) {
-        app.limits().connection(user.user().user_id())?;
+    match (&caller, endpoint.path) {
+        (Caller::Approved(user), "/v1/connections") => app.limits().connection(user.user().user_id())?,
+        (Caller::Agent { server_id, .. }, "/v1/agent/report") => app.limits().report(*server_id)?,
+        _ => {}
     }
     let info = RequestInfo { client_address, now, key: key.clone() };
     parts.extensions.insert(Checked::new(caller, info));

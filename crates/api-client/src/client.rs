@@ -191,7 +191,7 @@ impl Client {
         loop {
             let (error, wanted) = match self.attempt(call, jti, deadline).await {
                 Ok(answer) if !is_temporary(&answer) => return Ok(answer),
-                Ok(answer) => (refusal(&answer), retry_after(&answer)),
+                Ok(answer) => (refusal(&answer), short_pause(&answer)),
                 Err(error @ CallError::Network(_)) => (error, None),
                 Err(error) => return Err(error),
             };
@@ -292,7 +292,7 @@ fn authorization(token: &SecretToken) -> Result<HeaderValue, CallError> {
 fn refusal(answer: &Answer) -> CallError {
     let status = answer.status.as_u16();
     match serde_json::from_slice::<ErrorResponse>(&answer.body) {
-        Ok(read) => CallError::Api { body: read.error, status },
+        Ok(read) => CallError::Api { body: read.error, status, retry_after: retry_after(answer) },
         Err(error) => CallError::Answer { status, source: Some(error) },
     }
 }
@@ -302,7 +302,7 @@ fn refusal(answer: &Answer) -> CallError {
 fn is_temporary(answer: &Answer) -> bool {
     match error_code(answer) {
         Some(ErrorCode::Unavailable | ErrorCode::UseDpopNonce) => true,
-        Some(ErrorCode::TooManyRequests) => retry_after(answer).is_some(),
+        Some(ErrorCode::TooManyRequests) => short_pause(answer).is_some(),
         _ => answer.status == StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -314,10 +314,15 @@ fn error_code(answer: &Answer) -> Option<ErrorCode> {
     serde_json::from_slice::<ErrorResponse>(&answer.body).ok().map(|read| read.error.code)
 }
 
-/// `retry-after` in seconds, when it is short enough to wait for.
+/// `retry-after` in seconds.
 fn retry_after(answer: &Answer) -> Option<Duration> {
     let value = answer.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    value.parse().ok().map(Duration::from_secs).filter(|pause| *pause <= LONGEST_PAUSE)
+    value.parse().ok().map(Duration::from_secs)
+}
+
+/// The same, when it is short enough to wait for.
+fn short_pause(answer: &Answer) -> Option<Duration> {
+    retry_after(answer).filter(|pause| *pause <= LONGEST_PAUSE)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], CallError> {

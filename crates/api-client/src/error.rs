@@ -1,6 +1,6 @@
 //! What can go wrong in a call, told apart by what one does about it.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, time::Duration};
 
 use thiserror::Error;
 use usher_api::{ErrorBody, ErrorCode};
@@ -34,6 +34,8 @@ pub enum CallError {
         body: ErrorBody,
         /// The HTTP status.
         status: u16,
+        /// When it may say something else, if it said that.
+        retry_after: Option<Duration>,
     },
     /// The broker's answer is not what the API promises.
     #[error("the broker's answer with status {status} cannot be understood")]
@@ -78,6 +80,22 @@ impl CallError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Api { body, .. } => Some(body.code),
+            Self::Answer { .. }
+            | Self::Argument { .. }
+            | Self::Certificate(_)
+            | Self::Network(_)
+            | Self::Pin
+            | Self::Random(_)
+            | Self::Request(_)
+            | Self::Timeout => None,
+        }
+    }
+
+    /// How long the broker wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Api { retry_after, .. } => *retry_after,
             Self::Answer { .. }
             | Self::Argument { .. }
             | Self::Certificate(_)

@@ -36,7 +36,7 @@ pub(super) fn fresh_client(broker: &BrokerAddress) -> Result<Client> {
 /// A refusal as an outcome; anything else is a failure.
 pub(super) fn refusal(error: CallError) -> Result<Value> {
     match error {
-        CallError::Api { body, status } => {
+        CallError::Api { body, status, .. } => {
             Ok(json!({ "outcome": "refused", "status": status, "error": serde_json::to_value(body)? }))
         }
         other => Err(anyhow::Error::new(other)),

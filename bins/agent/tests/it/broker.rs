@@ -32,6 +32,10 @@ pub(crate) struct Desk {
     /// Thumbprints of keys that enrolled.
     pub(crate) enrolled: Vec<Value>,
     pub(crate) reports: Vec<Value>,
+    /// Reports are refused: come back in an hour.
+    pub(crate) busy: bool,
+    /// How many were.
+    pub(crate) refused_reports: usize,
 }
 
 /// A running broker.
@@ -148,6 +152,14 @@ async fn answer(
             let mut desk = desk.lock().unwrap();
             if desk.removed {
                 return refused("login_required");
+            }
+            if desk.busy {
+                desk.refused_reports += 1;
+                let body = json!({"error": {"code": "too_many_requests", "message": "said the test"}});
+                return json_answer(429, &body).map(|mut response| {
+                    response.headers_mut().insert("retry-after", hyper::header::HeaderValue::from(3600));
+                    response
+                });
             }
             desk.reports.push(said());
             json_answer(200, &json!({"clock": NOW, "pins": []}))

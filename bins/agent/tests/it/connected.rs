@@ -120,6 +120,30 @@ fn a_removed_server_keeps_its_state_and_says_so() {
 }
 
 #[test]
+fn a_broker_that_wants_to_be_left_alone_is_given_no_reports() {
+    inside(|| {
+        sh("/usr/sbin/sshd -E /tmp/sshd.log");
+        let broker = Broker::start();
+        assert!(enroll(&broker).0);
+        broker.desk(|desk| desk.busy = true);
+        let _agent = Running::start();
+        wait_until("a report is refused", || broker.desk(|desk| desk.refused_reports) > 0);
+        let apply = |generation: u64| {
+            broker.desk(|desk| desk.generation = generation);
+            let applied = || status("/last_pass/applied_generation") == generation.to_string();
+            wait_until("it is applied all the same", applied);
+        };
+        // When the second one is applied, the answer to whatever was on its way has been read.
+        apply(1);
+        apply(2);
+        let before = broker.desk(|desk| desk.refused_reports);
+        apply(3);
+        apply(4);
+        assert_eq!(broker.desk(|desk| desk.refused_reports), before);
+    });
+}
+
+#[test]
 fn a_broker_with_another_root_is_not_believed() {
     inside(|| {
         sh("/usr/sbin/sshd -E /tmp/sshd.log");

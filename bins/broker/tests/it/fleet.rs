@@ -241,6 +241,26 @@ async fn a_report_makes_a_server_healthy_for_ninety_seconds() {
     assert_eq!(shown().await["state"], "silent");
 }
 
+/// Attack: root on a server lets its agent report without end, to keep the database busy.
+#[tokio::test]
+async fn an_agent_that_reports_without_end_is_slowed_down_and_others_are_not() {
+    let (team, admin, agent) = shop().await;
+    let token = team.token(&admin, "shop", json!({})).await;
+    let other = team.enroll(&token, "web-2", 2).await;
+    let mut taken = 0;
+    let refused = loop {
+        let reply = team.report(&agent).await;
+        if !reply.status.is_success() {
+            break reply;
+        }
+        taken += 1;
+    };
+    assert!(taken >= 60, "a whole minute's worth of changes: {taken}");
+    assert_eq!(refused.status, 429);
+    refused.error("too_many_requests");
+    team.report(&other).await.ok();
+}
+
 #[tokio::test]
 async fn other_host_keys_are_in_the_audit_log() {
     let (team, _admin, agent) = shop().await;

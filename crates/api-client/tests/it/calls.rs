@@ -87,6 +87,7 @@ async fn does_not_wait_for_longer_than_people_do() {
     let server = Server::with(&[busy]).await;
     let error = server.client().team().await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::TooManyRequests));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(60)), "the caller's business");
     assert_eq!(server.seen().len(), 2);
 }
 
@@ -113,7 +114,7 @@ async fn keeps_the_reasons_of_a_denial() {
         keys: Vec::new(),
     };
     let error = server.client().connect(&request).await.unwrap_err();
-    let CallError::Api { body, status: 403 } = error else { panic!("{error:?}") };
+    let CallError::Api { body, status: 403, .. } = error else { panic!("{error:?}") };
     assert_eq!((body.reasons, body.next), (vec!["because".to_owned()], Some("ask".to_owned())));
 }
 
