@@ -2,9 +2,11 @@
 //! Generous to automation (Ansible on 200 hosts at once), tight on guessing.
 
 use std::{
+    collections::BTreeMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    sync::{Mutex, PoisonError},
 };
 
 use governor::{
@@ -13,7 +15,8 @@ use governor::{
     state::keyed::HashMapStateStore,
 };
 use usher_api::ErrorCode;
-use usher_types::{ServerId, UserId};
+use usher_sign_in::Failures;
+use usher_types::{DeviceId, ServerId, UnixTime, UserId};
 
 use crate::{config::LimitsConfig, error::ApiError};
 
@@ -22,6 +25,8 @@ type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 /// The limits of one broker process.
 pub(crate) struct Limits {
     connections: Keyed<UserId>,
+    /// Failed sign-ins on approved devices; no more entries than there are such devices.
+    devices: Mutex<BTreeMap<DeviceId, Failures>>,
     enrollments: Keyed<IpAddr>,
     reports: Keyed<ServerId>,
     sign_in_addresses: Keyed<IpAddr>,
@@ -40,6 +45,7 @@ impl Limits {
         let sign_ins = || (config.sign_ins_per_minute, config.sign_ins_burst);
         Self {
             connections: keyed((config.connections_per_minute, config.connections_burst)),
+            devices: Mutex::default(),
             enrollments: keyed((config.enrollments_per_minute, config.enrollments_burst)),
             reports: keyed((config.reports_per_minute, config.reports_burst)),
             sign_in_addresses: keyed(sign_ins()),
@@ -65,6 +71,23 @@ impl Limits {
     /// Somebody tries a password under a name, whether it exists or not.
     pub(crate) fn sign_in_as(&self, name: &str) -> Result<(), ApiError> {
         check(&self.sign_in_names, &name.chars().take(48).collect())
+    }
+
+    /// A user tries a password on an approved device of theirs. Gives the device's failures so far and counts this
+    /// attempt as one more, until [`Self::signed_in_on`]. Who fails elsewhere under the same name has no part in it.
+    pub(crate) fn sign_in_on(&self, device: DeviceId, now: UnixTime) -> Failures {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = devices.entry(device).or_default();
+        let before = *failures;
+        if !before.locked(now) {
+            *failures = before.one_more(now);
+        }
+        before
+    }
+
+    /// The sign-in was good: the device's failures are forgotten.
+    pub(crate) fn signed_in_on(&self, device: DeviceId) {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).remove(&device);
     }
 
     /// An agent reports.

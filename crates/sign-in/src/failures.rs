@@ -1,5 +1,5 @@
-//! Failed sign-ins and how long to wait after them. A lock always ends by itself; somebody who fails all the time can
-//! still start the next one, so this alone does not stop one person from keeping another from signing in.
+//! Failed sign-ins and how long to wait after them. A lock always ends by itself, but somebody who fails all the time
+//! starts the next one: so the caller counts each approved device of a user on its own, apart from all other attempts.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const FREE: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// Failed sign-ins of one user since the last good one.
+/// Failed sign-ins of one user, or on one of their devices, since the last good one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     /// How many.

@@ -23,6 +23,8 @@ statements! {
         FROM devices d JOIN users u ON u.id = d.user_id WHERE d.user_id = $1 ORDER BY d.created_at, d.id";
     CREATE = "INSERT INTO devices (id, user_id, name, key, jkt, state, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT DO NOTHING";
+    APPROVED_OF = "SELECT d.id FROM devices d JOIN users u ON u.id = d.user_id
+        WHERE u.user_name = $1 AND d.jkt = $2 AND d.state = 'approved'";
     APPROVED = "SELECT 1 FROM devices WHERE state <> 'pending' LIMIT 1";
     DECIDE = "UPDATE devices SET state = $2, decided_at = $3, decided_by = $4 WHERE id = $1";
     DELETE = "DELETE FROM devices WHERE id = $1 AND state = 'revoked'";
@@ -84,6 +86,20 @@ pub async fn by_id(conn: &mut Conn, id: DeviceId) -> Result<Option<Device>, Stor
 pub async fn by_key(conn: &mut Conn, user: UserId, jkt: &Thumbprint) -> Result<Option<Device>, StoreError> {
     let query = query(BY_KEY).bind(user.to_string()).bind(jkt.to_string());
     query.fetch_optional(conn).await?.as_ref().map(Device::read).transpose()
+}
+
+/// The approved device with this key of the user with this name. One statement, so that an unknown user costs what a
+/// known one does.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn approved_of(
+    conn: &mut Conn,
+    user: &UserName,
+    jkt: &Thumbprint,
+) -> Result<Option<DeviceId>, StoreError> {
+    let query = query(APPROVED_OF).bind(user.as_str()).bind(jkt.to_string());
+    query.fetch_optional(conn).await?.map(|row| row.parse("id")).transpose()
 }
 
 /// All devices, oldest first.

@@ -22,8 +22,8 @@ use usher_sign_in::{
     AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord, Credentials,
     Failures, Refusal, TotpSecret, Verified, issue_code,
 };
-use usher_store::sign_in;
-use usher_types::{Sha256, UnixTime, UserId, UserName};
+use usher_store::{devices, sign_in};
+use usher_types::{DeviceId, Sha256, Thumbprint, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use super::{Message, PageError, Peer, render, sealed};
@@ -131,11 +131,14 @@ async fn submit(
     let request = opened.content;
     // What a person typed, shown again after a failure; trimmed because phones add spaces.
     let typed: String = form.user_name.trim().to_lowercase().chars().take(48).collect();
-    app.limits().sign_in_as(&typed)?;
     let user_name: Option<UserName> = typed.parse().ok();
-    let checked = check(&app, user_name.as_ref(), form.password, form.code, now).await?;
+    let device = own_device(&app, user_name.as_ref(), &request.dpop_jkt).await?;
+    if device.is_none() {
+        app.limits().sign_in_as(&typed)?;
+    }
+    let checked = check(&app, user_name.as_ref(), device, form.password, form.code, now).await?;
     let outcome = match checked {
-        Ok(verified) => accept(&app, verified, opened.hash, &request, now).await?,
+        Ok(verified) => accept(&app, verified, device, opened.hash, &request, now).await?,
         Err((user_id, refusal)) => Err((user_id, refusal)),
     };
     match outcome {
@@ -150,16 +153,30 @@ async fn submit(
 
 type Refused = (Option<UserId>, Refusal);
 
+/// The device that the request is for, when it is an approved one of the very user whose name was typed. Its thumbprint
+/// cannot be guessed, so attempts on it are limited on their own: whoever fails all the time under somebody's name keeps
+/// other devices out, but not this one.
+async fn own_device(
+    app: &AppState,
+    user_name: Option<&UserName>,
+    jkt: &Thumbprint,
+) -> Result<Option<DeviceId>, PageError> {
+    let Some(user_name) = user_name else { return Ok(None) };
+    let mut reader = app.store().read().await?;
+    Ok(devices::approved_of(&mut reader, user_name, jkt).await?)
+}
+
 /// Counts the attempt first, so that attempts in parallel are all counted, then looks.
 async fn check(
     app: &AppState,
     user_name: Option<&UserName>,
+    device: Option<DeviceId>,
     password: Zeroizing<String>,
     code: Zeroizing<String>,
     now: UnixTime,
 ) -> Result<Result<Verified, Refused>, PageError> {
     let credentials = match user_name {
-        Some(name) => count_attempt(app, name, now).await?,
+        Some(name) => count_attempt(app, name, device, now).await?,
         None => None,
     };
     let user_id = credentials.as_ref().map(|credentials| credentials.user_id);
@@ -174,16 +191,23 @@ async fn check(
 async fn count_attempt(
     app: &AppState,
     name: &UserName,
+    device: Option<DeviceId>,
     now: UnixTime,
 ) -> Result<Option<Credentials>, PageError> {
     let mut tx = app.store().begin().await?;
     let Some(stored) = sign_in::credentials(&mut tx, name).await? else { return Ok(None) };
-    let failures = Failures { count: stored.failed_attempts, locked_until: stored.locked_until };
-    if !failures.locked(now) {
-        let after = failures.one_more(now);
-        sign_in::record_failures(&mut tx, stored.user_id, after.count, after.locked_until).await?;
-        tx.commit().await?;
-    }
+    let failures = match device {
+        Some(device) => app.limits().sign_in_on(device, now),
+        None => {
+            let failures = Failures { count: stored.failed_attempts, locked_until: stored.locked_until };
+            if !failures.locked(now) {
+                let after = failures.one_more(now);
+                sign_in::record_failures(&mut tx, stored.user_id, after.count, after.locked_until).await?;
+                tx.commit().await?;
+            }
+            failures
+        }
+    };
     let password = stored.password_hash.as_deref().map(str::parse).transpose().map_err(ApiError::internal)?;
     let totp = match &stored.sealed_totp {
         Some(sealed) => {
@@ -207,6 +231,7 @@ async fn count_attempt(
 async fn accept(
     app: &AppState,
     verified: Verified,
+    device: Option<DeviceId>,
     page: Sha256,
     request: &AuthorizationRequest,
     now: UnixTime,
@@ -218,12 +243,17 @@ async fn accept(
     if !sign_in::use_totp_step(&mut tx, user_id, verified.used_step).await? {
         return Ok(Err((Some(user_id), Refusal::CodeReused)));
     }
-    sign_in::forget_failures(&mut tx, user_id).await?;
+    if device.is_none() {
+        sign_in::forget_failures(&mut tx, user_id).await?;
+    }
     let stored = stored_code(record);
     if !sign_in::insert_code(&mut tx, page, &stored).await? {
         return Ok(Err((Some(user_id), Refusal::CodeReused)));
     }
     tx.commit().await?;
+    if let Some(device) = device {
+        app.limits().signed_in_on(device);
+    }
     let issuer = issuer(app);
     let parameters = [("code", code.reveal()), ("state", request.state.as_str()), ("iss", issuer.as_str())];
     Ok(Ok(request.redirect_uri.with_parameters(&parameters)))

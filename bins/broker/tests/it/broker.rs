@@ -1,6 +1,6 @@
 //! A broker of its own for each test, with its first administrator, and the way through the forms.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -62,13 +62,7 @@ impl Broker {
         change(&mut config);
         let clock = Clock::fixed(now);
         let app = AppState::open(config, clock.clone()).await.unwrap();
-        let root = reqwest::Certificate::from_pem(app.authority().to_pem().unwrap().as_bytes()).unwrap();
-        let http = reqwest::Client::builder()
-            .tls_certs_only([root])
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
+        let http = browser(&app, None);
         let server = Server::on(app.clone(), listener).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
@@ -76,6 +70,11 @@ impl Broker {
         });
         let origin = format!("https://{address}");
         Self { app, clock, http, made, origin, directory, stop: Some(stop), served: Some(served) }
+    }
+
+    /// The same broker as a browser at another address sees it.
+    pub(crate) fn browser_at(&self, address: &str) -> reqwest::Client {
+        browser(&self.app, Some(address.parse().unwrap()))
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -161,8 +160,12 @@ impl Broker {
 
     /// Signed in, on a device of its own.
     pub(crate) async fn session(&self, person: &Person) -> Caller {
-        let client = Client::new();
-        let code = self.sign_in(&client, person).await;
+        self.session_on(&Client::new(), person).await
+    }
+
+    /// Signed in on this device.
+    pub(crate) async fn session_on(&self, client: &Client, person: &Person) -> Caller {
+        let code = self.sign_in(client, person).await;
         let mut caller = Caller::new(self, Arc::clone(&client.key));
         let answer = caller.call("POST", "/v1/token", &client.token_request(&code)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -170,6 +173,17 @@ impl Broker {
         caller.device_id = answer.body["device"]["id"].as_str().unwrap().to_owned();
         caller
     }
+}
+
+fn browser(app: &AppState, from: Option<IpAddr>) -> reqwest::Client {
+    let root = reqwest::Certificate::from_pem(app.authority().to_pem().unwrap().as_bytes()).unwrap();
+    reqwest::Client::builder()
+        .tls_certs_only([root])
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(60))
+        .local_address(from)
+        .build()
+        .unwrap()
 }
 
 /// `usher login` as the broker sees it.

@@ -1,6 +1,6 @@
 //! From the sign-in page to a session.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use serde_json::json;
 use url::Url;
@@ -124,6 +124,86 @@ async fn guessing_locks_the_user_for_a_while() {
     assert_eq!(broker.submit(&request, "admin", PASSWORD, &code).await.status(), 401, "locked");
     broker.later(31);
     broker.session(&admin).await;
+}
+
+/// Attack: failing all the time under a known name, to keep its owner out. Other devices wait; an approved one does not.
+#[tokio::test]
+async fn failing_elsewhere_keeps_nobody_out_of_an_approved_device() {
+    let mut broker = Broker::start_with(|config| {
+        config.limits.sign_ins_burst = NonZeroU32::new(8).unwrap();
+        config.limits.sign_ins_per_minute = NonZeroU32::MIN;
+    })
+    .await;
+    let admin = broker.admin().await;
+    let laptop = Client::new();
+    broker.session_on(&laptop, &admin).await;
+
+    // From elsewhere, so that only the name is what both have in common.
+    let elsewhere = broker.browser_at("127.0.0.2");
+    let here = std::mem::replace(&mut broker.http, elsewhere);
+    let mut status = 401;
+    while status == 401 {
+        let request = broker.authorize(&Client::new()).await;
+        status = broker.submit(&request, "admin", "wrong password", "000000").await.status().as_u16();
+    }
+    assert_eq!(status, 429, "the name's allowance ends");
+    broker.http = here;
+    let good = admin.totp.code_at(broker.now());
+    let request = broker.authorize(&Client::new()).await;
+    let elsewhere = broker.submit(&request, "admin", PASSWORD, &good).await.status().as_u16();
+    assert!([401, 429].contains(&elsewhere), "a new device waits: {elsewhere}");
+
+    broker.session_on(&laptop, &admin).await;
+}
+
+/// The lock of the account holds for everything but the owner's own approved devices.
+#[tokio::test]
+async fn the_lock_is_not_passed_by_a_pending_device_or_by_somebody_elses() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let laptop = Client::new();
+    let mut caller = broker.session_on(&laptop, &admin).await;
+    let pending = Client::new();
+    broker.session_on(&pending, &admin).await;
+    let created = caller.call("POST", "/v1/users", &json!({"user_name": "bob"})).await;
+    let code = created.body["set_up"]["code"].as_str().unwrap().to_owned();
+    let bob = broker.set_up("bob", &code, "another horse battery").await;
+    let bobs = Client::new();
+    let device = broker.session_on(&bobs, &bob).await.device_id;
+    let approved =
+        caller.call("PATCH", &format!("/v1/devices/{device}"), &json!({"state": "approved"})).await;
+    assert_eq!(approved.status, 200);
+
+    for _ in 0..5 {
+        let request = broker.authorize(&bobs).await;
+        assert_eq!(broker.submit(&request, "admin", "wrong password", "000000").await.status(), 401);
+    }
+    let good = admin.totp.code_at(broker.now());
+    for client in [&bobs, &pending] {
+        let request = broker.authorize(client).await;
+        assert_eq!(broker.submit(&request, "admin", PASSWORD, &good).await.status(), 401, "locked");
+    }
+    let request = broker.authorize(&laptop).await;
+    laptop.code_of(&broker.submit(&request, "admin", PASSWORD, &good).await);
+}
+
+/// A thief at an approved laptop has no more guesses than anybody, and takes none from its owner's other devices.
+#[tokio::test]
+async fn guessing_on_an_approved_device_locks_that_device_for_a_while() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let laptop = Client::new();
+    broker.session_on(&laptop, &admin).await;
+    for _ in 0..5 {
+        let request = broker.authorize(&laptop).await;
+        assert_eq!(broker.submit(&request, "admin", "wrong password", "000000").await.status(), 401);
+    }
+    let good = admin.totp.code_at(broker.now());
+    let request = broker.authorize(&laptop).await;
+    assert_eq!(broker.submit(&request, "admin", PASSWORD, &good).await.status(), 401, "locked");
+    broker.session(&admin).await;
+    // Which took as long as the lock of the laptop.
+    broker.session_on(&laptop, &admin).await;
 }
 
 /// Threat 36: what a local thief of the code can do with it.
