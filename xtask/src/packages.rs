@@ -13,9 +13,14 @@ use crate::{
 /// A program and the Debian package that brings it.
 const WANTED: &[(&str, &str)] = &[
     ("ip", "iproute2"),
+    ("kadmin.local", "krb5-admin-server"),
+    ("kinit", "krb5-user"),
+    ("krb5kdc", "krb5-kdc"),
     ("nc", "netcat-openbsd"),
     ("nsenter", "util-linux"),
+    ("openssl", "openssl"),
     ("pgrep", "procps"),
+    ("pkinit.so", "krb5-pkinit"),
     ("rsync", "rsync"),
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
@@ -36,8 +41,18 @@ pub(crate) enum Consent {
     Given,
 }
 
+/// Programs, and plugins of Kerberos.
+const PLACES: &[&str] = &[
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/lib/aarch64-linux-gnu/krb5/plugins/preauth",
+    "/usr/lib/x86_64-linux-gnu/krb5/plugins/preauth",
+];
+
 fn is_installed(program: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|dir| Path::new(dir).join(program).exists())
+    PLACES.iter().any(|dir| Path::new(dir).join(program).exists())
 }
 
 fn as_root<'a>(argv: impl IntoIterator<Item = &'a str>) -> Cmd {

@@ -1,4 +1,4 @@
-//! OpenSSH user certificates: what they may say, making them, checking them.
+//! OpenSSH user certificates, and X.509 certificates ([`x509`]): what they may say, making them, checking them.
 //!
 //! A certificate is made in two halves, so that the key may live anywhere: [`prepare`] turns an [`Authorization`] into
 //! [`ToBeSigned`], a signature over its bytes turns that into a [`Certificate`]. Every certificate has exactly one
@@ -80,6 +80,7 @@
 mod authorization;
 mod inspect;
 mod key;
+mod period;
 #[cfg(feature = "issue")]
 mod portable;
 #[cfg(feature = "issue")]
@@ -94,10 +95,12 @@ mod signer;
 mod spki;
 mod verify;
 mod wire;
+pub mod x509;
 
 pub use authorization::{Authorization, SourceAddressError, SourceAddresses};
 pub use inspect::{InspectError, Inspection, inspect};
 pub use key::{BadSignature, CaPublicKey, ParseKeyError, SubjectKey};
+pub use period::{Period, PeriodError};
 pub use serial::Serial;
 pub use signature::{Signature, SignatureForm};
 pub use verify::{VerifiedCertificate, VerifyError, verify_at};

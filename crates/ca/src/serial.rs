@@ -15,6 +15,16 @@ impl Serial {
         i64::try_from(value.get()).ok().map(|_fits| Self(value))
     }
 
+    /// A random one.
+    #[cfg(feature = "issue")]
+    pub(crate) fn random(rng: &mut impl rand_core::CryptoRng) -> Self {
+        loop {
+            if let Some(serial) = Self::new(rng.next_u64() >> 1) {
+                return serial;
+            }
+        }
+    }
+
     /// For the wire.
     #[must_use]
     pub fn get(self) -> u64 {
