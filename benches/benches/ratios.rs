@@ -41,7 +41,7 @@ fn start(effort: Effort) {
     let proved = Proved::new();
     let address: BrokerAddress =
         "https://broker.example:8443#47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU".parse().unwrap();
-    let config = ClientConfig::new(address.url, proved.key, || NOW).with_pin(address.pin);
+    let config = ClientConfig::new(address.url, proved.key, || NOW).with_pins(address.pin);
     let mut config = Some(config);
     let spent = time(1, || {
         black_box(Client::new(config.take().unwrap()).unwrap());

@@ -1,15 +1,18 @@
 //! The root helper's mind: believes signed state, holds it, brings the host to it, and says what it did. No sockets.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use usher_account_lifecycle::{
-    Conflict, Desired, Limits, Outcome, Step, reconcile,
+    Conflict, Desired, Limits, Outcome, Step, reconcile, render,
     state::{
         DocumentId, Head, Known, RefusedEntry, ServerDocument, Signed, StateDocument, StateFault, StateKey,
         Verified, verify,
     },
 };
-use usher_api::v1::{AccountConflict, Address, HostFacts, SignedDocument};
+use usher_api::v1::{AccountConflict, Address, HostFacts, SignedDocument, Trusts};
 use usher_host::{HostError, LinuxHost, facts};
+use usher_identity::PublicKey;
 use usher_telemetry::Chain;
 use usher_types::{ProjectId, Sha256};
 
@@ -45,6 +48,10 @@ struct Held {
     /// Keys that the next state must be signed with.
     keys: Vec<StateKey>,
     pins: Vec<Sha256>,
+    /// SHA-256 of each SSH user CA key that sshd is to trust.
+    ssh_user_ca: BTreeSet<Sha256>,
+    /// SHA-256 of each X.509 CA certificate.
+    x509_ca: BTreeSet<Sha256>,
 }
 
 /// What the last pass found.
@@ -64,6 +71,9 @@ pub(crate) struct Pass {
     pub(crate) taken_ids: Vec<u32>,
     /// How many accounts are managed.
     pub(crate) accounts: usize,
+    /// SHA-256 of each SSH user CA key that sshd trusts; unknown until a pass saw them in place.
+    #[serde(default)]
+    pub(crate) ssh_user_ca: Option<BTreeSet<Sha256>>,
 }
 
 /// A step that failed.
@@ -191,6 +201,8 @@ impl Engine {
             desired: Desired::new(document, refused, own),
             keys,
             pins: document.pins.clone(),
+            ssh_user_ca: document.ssh_user_ca.iter().filter_map(|line| render::ca_digest(line)).collect(),
+            x509_ca: document.x509_ca.iter().filter_map(|certificate| decoded_digest(certificate)).collect(),
         }
     }
 
@@ -201,6 +213,9 @@ impl Engine {
         match reconcile(&mut self.host, &held.desired, &self.limits) {
             Ok(outcome) => {
                 let accounts = held.desired.users.len();
+                if outcome.user_ca_in_place {
+                    self.pass.ssh_user_ca = Some(held.ssh_user_ca.clone());
+                }
                 self.note(&outcome, generations, accounts);
             }
             Err(error) => {
@@ -251,6 +266,19 @@ impl Engine {
         host_facts(preferred)
     }
 
+    /// What is trusted here now. The keys of state and the pins are in force as soon as the state is held; sshd's keys
+    /// only once they are in its file.
+    fn trusts(&self) -> Option<Trusts> {
+        let held = self.held.as_ref()?;
+        let thumbprint = |key: &StateKey| Some(PublicKey::from_sec1(&key.to_sec1()).ok()?.thumbprint());
+        Some(Trusts {
+            ssh_user_ca: self.pass.ssh_user_ca.clone()?,
+            x509_ca: held.x509_ca.clone(),
+            state_keys: held.keys.iter().filter_map(thumbprint).collect(),
+            pins: held.pins.iter().copied().collect(),
+        })
+    }
+
     /// What to tell the broker.
     pub(crate) fn report(&self) -> Result<Report, Failure> {
         let conflicts = self.pass.conflicts.iter().map(|conflict| AccountConflict {
@@ -276,6 +304,7 @@ impl Engine {
             applied_server_generation: self.pass.applied_server_generation,
             conflicts: failed.chain(conflicts).chain(held).take(MAX_CONFLICTS).collect(),
             taken_ids: self.pass.taken_ids.clone(),
+            trusts: self.trusts(),
         })
     }
 }
@@ -293,6 +322,11 @@ pub(crate) fn host_facts(preferred: &[std::net::IpAddr]) -> Result<HostFacts, Fa
         os: facts.os,
         sshd_version: facts.sshd_version,
     })
+}
+
+/// SHA-256 of what a base64 text holds.
+fn decoded_digest(text: &str) -> Option<Sha256> {
+    Some(Sha256::of(&data_encoding::BASE64.decode(text.as_bytes()).ok()?))
 }
 
 /// The project that an unverified head names; the signature over the head is checked next.

@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind, Read, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use usher_api::v1::{AccountConflict, EnrollRequest, EnrollResponse, HostFacts, SignedDocument};
+use usher_api::v1::{AccountConflict, EnrollRequest, EnrollResponse, HostFacts, SignedDocument, Trusts};
 use usher_types::Sha256;
 
 use crate::{config::Logging, exit::Failure};
@@ -107,6 +107,7 @@ pub(crate) struct Report {
     pub(crate) applied_server_generation: u64,
     pub(crate) conflicts: Vec<AccountConflict>,
     pub(crate) taken_ids: Vec<u32>,
+    pub(crate) trusts: Option<Trusts>,
 }
 
 fn too_long() -> Error {

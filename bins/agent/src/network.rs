@@ -71,7 +71,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     })
 }
 
-fn client(url: &str, pin: Option<Sha256>) -> Result<Client, Failure> {
+fn client(url: &str, pins: impl IntoIterator<Item = Sha256>) -> Result<Client, Failure> {
     let path = Path::new(places::STATE_PATH).join(places::KEY);
     let pem = std::fs::read_to_string(&path).map(zeroize::Zeroizing::new);
     let pem = pem.map_err(|error| Failure::because("the agent's key cannot be read", &error))?;
@@ -79,7 +79,7 @@ fn client(url: &str, pin: Option<Sha256>) -> Result<Client, Failure> {
         .map_err(|error| Failure::because("the agent's key cannot be understood", &error))?;
     let address: BrokerAddress =
         url.parse().map_err(|error| Failure::because("the broker's address", &error))?;
-    Client::new(ClientConfig::new(address.url, key, clock::now).with_pin(pin))
+    Client::new(ClientConfig::new(address.url, key, clock::now).with_pins(pins))
         .map_err(|error| Failure::because("the broker cannot be called", &error))
 }
 
@@ -104,41 +104,18 @@ impl Helper {
 
 /// Runs until the helper is gone, which ends the process.
 async fn serve(url: &str, pins: &[Sha256], stream: UnixStream) -> Result<(), Failure> {
-    let client = find_broker(url, pins).await?;
+    let client = client(url, pins.iter().copied())?;
     let helper = Arc::new(Helper(Mutex::new(stream)));
     let reporter = Reporter { client: &client, quiet_until: Cell::new(None) };
     let outcome = tokio::select! {
-        outcome = poll_state(&client, &reporter, &helper, pins) => outcome,
+        outcome = poll_state(&client, &reporter, &helper) => outcome,
         outcome = report_regularly(&reporter, &helper) => outcome,
     };
     outcome.map_err(|error| Failure::because("the root helper is gone", &error))
 }
 
-/// The client with the first pin that the broker's root has; with the first of all when none can be told.
-async fn find_broker(url: &str, pins: &[Sha256]) -> Result<Client, Failure> {
-    let (first, others) = match pins.split_first() {
-        None => return client(url, None),
-        Some((first, others)) => (client(url, Some(*first))?, others),
-    };
-    if others.is_empty() || !matches!(first.team().await, Err(CallError::Pin)) {
-        return Ok(first);
-    }
-    for pin in others {
-        let candidate = client(url, Some(*pin))?;
-        if !matches!(candidate.team().await, Err(CallError::Pin)) {
-            return Ok(candidate);
-        }
-    }
-    Ok(first)
-}
-
-/// Asks for news without end. Returns only when the helper is gone, or the pins were changed by signed state.
-async fn poll_state(
-    client: &Client,
-    reporter: &Reporter<'_>,
-    helper: &Helper,
-    pins: &[Sha256],
-) -> Result<(), Error> {
+/// Asks for news without end. Returns only when the helper is gone.
+async fn poll_state(client: &Client, reporter: &Reporter<'_>, helper: &Helper) -> Result<(), Error> {
     let mut pause = FIRST_PAUSE;
     let mut known = helper.ask(&Request::Broker(BrokerState::Unknown)).await?;
     loop {
@@ -165,9 +142,7 @@ async fn poll_state(
                 } else {
                     pause = FIRST_PAUSE;
                 }
-                if !pins.is_empty() && !known.pins.is_empty() && known.pins != pins {
-                    return Err(Error::other("signed state names other pins; starting anew with them"));
-                }
+                client.set_pins(std::mem::take(&mut known.pins));
             }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "the broker gives no state");
@@ -211,6 +186,7 @@ impl Reporter<'_> {
             applied_server_generation: report.applied_server_generation,
             conflicts: report.conflicts,
             taken_ids: report.taken_ids,
+            trusts: report.trusts,
             clock: clock::now(),
         };
         if let Err(error) = self.client.agent_report(&request).await {

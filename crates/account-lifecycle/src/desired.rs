@@ -24,6 +24,8 @@ pub struct Desired {
     pub user_ca: String,
     /// Content of the hop account's principals file, on bastions.
     pub hop: Option<String>,
+    /// Whether nobody at all gets in, through the hop account neither.
+    pub locked: bool,
     /// Names whose entries could not be read: neither made nor removed.
     pub untouched: BTreeSet<String>,
     /// What is wrong with the documents themselves.
@@ -45,6 +47,8 @@ pub struct DesiredUser {
     pub admin: bool,
     /// Content of its principals file.
     pub principals: String,
+    /// Whether nobody gets in: the account stays, without principals, sudo and sessions.
+    pub locked: bool,
 }
 
 /// A group to have.
@@ -70,7 +74,7 @@ impl Desired {
     /// Joins the project's document and the server's own.
     #[must_use]
     pub fn new(project: &StateDocument, refused: &[RefusedEntry], server: &ServerDocument) -> Self {
-        let mut desired = Self::default();
+        let mut desired = Self { locked: project.locked || server.locked, ..Self::default() };
         desired.refuse(refused);
         desired.take_users(project, server.server.id);
         for (name, group) in &project.groups {
@@ -107,6 +111,12 @@ impl Desired {
         desired
     }
 
+    /// Whether an account is one that nobody may get into for now.
+    #[must_use]
+    pub fn is_locked(&self, name: &UnixName) -> bool {
+        self.locked || self.users.get(name).is_some_and(|user| user.locked)
+    }
+
     fn refuse(&mut self, refused: &[RefusedEntry]) {
         for entry in refused {
             let kind = if entry.group { ConflictKind::Group } else { ConflictKind::User };
@@ -123,6 +133,7 @@ impl Desired {
                 gecos: user.gecos.to_string(),
                 shell: user.shell.clone(),
                 admin: user.admin,
+                locked: user.locked,
                 principals: render::principals(&Principal::login(login, server)),
             };
             self.users.insert(UnixName::from(login), desired);

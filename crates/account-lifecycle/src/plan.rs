@@ -176,6 +176,7 @@ pub fn plan(desired: &Desired, observed: &Observed, ownership: &Ownership, limit
     let open = planner.may_make();
     planner.plan_principals(open);
     planner.plan_leaving();
+    planner.lock_out();
     planner.revoke_sudo();
     planner.lock_unguarded();
     if open {

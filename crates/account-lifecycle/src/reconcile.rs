@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use usher_types::Sha256;
+
 use crate::{
     desired::Desired,
-    observed::{Interest, Observed},
-    ownership::Ownership,
+    observed::{FileState, Interest, Observed},
+    ownership::{ManagedFile, Ownership},
     plan::{Limits, Plan, plan},
     step::{Phase, Step},
 };
@@ -45,6 +47,8 @@ pub struct Outcome<E> {
     pub failed: Vec<(Step, E)>,
     /// Steps that were not tried because one before them had failed.
     pub skipped: Vec<Step>,
+    /// Whether sshd has the desired user CA keys now, whatever else failed.
+    pub user_ca_in_place: bool,
 }
 
 impl<E> Outcome<E> {
@@ -67,7 +71,14 @@ pub fn reconcile<H: Host>(
     let ownership = host.ownership()?;
     let observed = host.observe(&Interest::new(desired, &ownership))?;
     let plan = plan(desired, &observed, &ownership, limits);
-    let mut outcome = Outcome { done: 0, failed: Vec::new(), skipped: Vec::new(), plan: Plan::default() };
+    let content = FileState::Clean(Sha256::of(desired.user_ca.as_bytes()));
+    let mut outcome = Outcome {
+        done: 0,
+        failed: Vec::new(),
+        skipped: Vec::new(),
+        plan: Plan::default(),
+        user_ca_in_place: observed.files.get(&ManagedFile::UserCa) == Some(&content),
+    };
     let mut broken_subjects = BTreeSet::new();
     let mut foundation_broken = false;
     for step in &plan.steps {
@@ -80,7 +91,10 @@ pub fn reconcile<H: Host>(
             continue;
         }
         match host.apply(step) {
-            Ok(()) => outcome.done = outcome.done.saturating_add(1),
+            Ok(()) => {
+                outcome.done = outcome.done.saturating_add(1);
+                outcome.user_ca_in_place |= matches!(step, Step::WriteCa { .. });
+            }
             Err(error) => {
                 foundation_broken |= step.phase() == Phase::Foundation;
                 broken_subjects.extend(step.subject().map(str::to_owned));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use data_encoding::BASE64;
-use usher_types::{HOP_LOGIN, Principal, ServerId};
+use usher_types::{HOP_LOGIN, Principal, ServerId, Sha256};
 
 use crate::{
     account::{ADMIN_GROUP, MANAGED_GROUP},
@@ -84,6 +84,15 @@ pub fn user_ca(keys: &[String]) -> (String, usize) {
         text.push('\n');
     }
     (text, bad)
+}
+
+/// SHA-256 of an OpenSSH public key in wire format, as `ssh-keygen -l` shows it; `None` for a line that is left out of
+/// the file.
+#[must_use]
+pub fn ca_digest(line: &str) -> Option<Sha256> {
+    let good = public_key(line)?;
+    let (_, key) = good.split_once(' ')?;
+    Some(Sha256::of(&BASE64.decode(key.as_bytes()).ok()?))
 }
 
 /// The algorithm and key of an OpenSSH public key line, without its comment, when both fit together.

@@ -37,6 +37,12 @@ pub struct StateDocument {
     pub project: ProjectRef,
     /// Public keys of the project's SSH user CAs in OpenSSH form, for `TrustedUserCAKeys`.
     pub ssh_user_ca: Vec<String>,
+    /// Certificates of the project's X.509 CAs: DER in base64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub x509_ca: Vec<String>,
+    /// Whether the project is locked: nobody gets in anywhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
     /// How administrators use sudo.
     pub admin_sudo: AdminSudo,
     /// Who has an account.
@@ -73,6 +79,9 @@ pub struct UserEntry {
     pub shell: Shell,
     /// Whether sudo is granted.
     pub admin: bool,
+    /// Whether the user is locked: the account stays as it is, but nobody gets in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
 }
 
 /// One Unix group. Its name is the key in [`StateDocument::groups`].
@@ -95,6 +104,9 @@ pub struct ServerDocument {
     pub role: Role,
     /// Where a bastion may forward to; empty on a target.
     pub hops: BTreeMap<ServerId, HopEntry>,
+    /// Whether the server is locked: nobody gets in there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
 }
 
 /// Which server a document is about.

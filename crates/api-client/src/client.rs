@@ -16,7 +16,7 @@ use usher_identity::{
     PrivateKey,
     dpop::{self, Jti, ProofRequest},
 };
-use usher_types::{SecretToken, Thumbprint, UnixTime};
+use usher_types::{SecretToken, Sha256, Thumbprint, UnixTime};
 
 use crate::{
     config::{self, ClientConfig},
@@ -45,6 +45,7 @@ struct Inner {
     http: reqwest::Client,
     key: Arc<PrivateKey>,
     nonce: Mutex<Option<String>>,
+    pins: Arc<tls::Pins>,
     timeout: Duration,
     token: Mutex<Option<SecretToken>>,
     url: Url,
@@ -80,8 +81,9 @@ impl Client {
     /// [`ClientError`].
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         config::check(&config.url).map_err(ClientError::Address)?;
+        let pins = Arc::new(tls::Pins::new(config.pins));
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(config.pin, config.clock)?)
+            .tls_backend_preconfigured(tls::config(&pins, config.clock)?)
             .https_only(true)
             .http1_only()
             .no_proxy()
@@ -98,6 +100,7 @@ impl Client {
             http,
             key: config.key,
             nonce: Mutex::new(None),
+            pins,
             // A deadline far beyond the end of time cannot be computed.
             timeout: config.timeout.min(LONGEST_TIMEOUT),
             token: Mutex::new(config.token),
@@ -120,6 +123,12 @@ impl Client {
     /// Replaces the session of this client and its clones.
     pub fn set_token(&self, token: Option<SecretToken>) {
         *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Replaces the pins of this client and its clones, for connections to come: the team's root is about to be another.
+    /// A client without pins, which believes the platform's roots, stays without; a pinned one never becomes one without.
+    pub fn set_pins(&self, pins: impl IntoIterator<Item = Sha256>) {
+        self.0.pins.replace(pins.into_iter().collect());
     }
 
     pub(crate) fn token(&self) -> Option<SecretToken> {

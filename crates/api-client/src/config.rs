@@ -82,8 +82,9 @@ pub(crate) fn base(url: &Url) -> String {
 pub struct ClientConfig {
     /// The broker: `https://host:port`.
     pub url: Url,
-    /// SHA-256 of the SPKI of the team's TLS root; without it, only the platform's trusted roots count.
-    pub pin: Option<Sha256>,
+    /// SHA-256 of the SPKI of each of the team's TLS roots, any of which may be presented; without any, only the
+    /// platform's trusted roots count.
+    pub pins: Vec<Sha256>,
     /// The key of this device or agent.
     pub key: Arc<PrivateKey>,
     /// The session, once there is one. Agents have none.
@@ -98,13 +99,13 @@ impl ClientConfig {
     /// A configuration without pin and session, and with a time-out of ten seconds.
     #[must_use]
     pub fn new(url: Url, key: impl Into<Arc<PrivateKey>>, clock: fn() -> UnixTime) -> Self {
-        Self { url, pin: None, key: key.into(), token: None, timeout: Duration::from_secs(10), clock }
+        Self { url, pins: Vec::new(), key: key.into(), token: None, timeout: Duration::from_secs(10), clock }
     }
 
-    /// Sets the pin.
+    /// Sets the pins; one may be all there is.
     #[must_use]
-    pub fn with_pin(mut self, pin: Option<Sha256>) -> Self {
-        self.pin = pin;
+    pub fn with_pins(mut self, pins: impl IntoIterator<Item = Sha256>) -> Self {
+        self.pins = pins.into_iter().collect();
         self
     }
 

@@ -17,7 +17,7 @@
 //! let address: BrokerAddress =
 //!     "https://broker.example:8443#47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU".parse()?;
 //! let key = PrivateKey::generate(&mut rand_core::UnwrapErr(getrandom::SysRng));
-//! let client = Client::new(ClientConfig::new(address.url, key, now).with_pin(address.pin))?;
+//! let client = Client::new(ClientConfig::new(address.url, key, now).with_pins(address.pin))?;
 //! // client.me().await?
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,6 +1,9 @@
 //! TLS of the client: who is believed to be the broker. There is no trust on first use.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
@@ -23,12 +26,39 @@ use crate::error::ClientError;
 #[error("no presented certificate has the pinned key")]
 pub(crate) struct PinMismatch;
 
-/// The TLS configuration: with a pin only the pinned root counts, without one only the platform's.
-pub(crate) fn config(pin: Option<Sha256>, clock: fn() -> UnixTime) -> Result<ClientConfig, ClientError> {
+/// Pins that may be replaced while connections come and go. Empty: the platform's roots decide, for good.
+#[derive(Debug)]
+pub(crate) struct Pins(RwLock<Vec<Sha256>>);
+
+impl Pins {
+    pub(crate) fn new(pins: Vec<Sha256>) -> Self {
+        Self(RwLock::new(pins))
+    }
+
+    /// Takes other pins. Whoever had none gets none, and whoever had some never loses the last.
+    pub(crate) fn replace(&self, pins: Vec<Sha256>) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !held.is_empty() && !pins.is_empty() {
+            *held = pins;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn contains(&self, pin: &Sha256) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(pin)
+    }
+}
+
+/// The TLS configuration: with pins only the pinned roots count, without any only the platform's.
+pub(crate) fn config(pins: &Arc<Pins>, clock: fn() -> UnixTime) -> Result<ClientConfig, ClientError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match pin {
-        Some(pin) => Arc::new(PinnedRoot { pin, provider: Arc::clone(&provider) }),
-        None => platform(Arc::clone(&provider))?,
+    let verifier: Arc<dyn ServerCertVerifier> = if pins.is_empty() {
+        platform(Arc::clone(&provider))?
+    } else {
+        Arc::new(PinnedRoots { pins: Arc::clone(pins), provider: Arc::clone(&provider) })
     };
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(Clock(clock)))
         .with_safe_default_protocol_versions()
@@ -63,23 +93,23 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Accepts a server whose chain leads to a presented certificate with the pinned public key, and nothing else.
+/// Accepts a server whose chain leads to a presented certificate with a pinned public key, and nothing else.
 #[derive(Debug)]
-struct PinnedRoot {
-    pin: Sha256,
+struct PinnedRoots {
+    pins: Arc<Pins>,
     provider: Arc<CryptoProvider>,
 }
 
-impl PinnedRoot {
-    /// The presented certificates with the pinned key, as the only trust anchors. Whoever presents one without holding
+impl PinnedRoots {
+    /// The presented certificates with a pinned key, as the only trust anchors. Whoever presents one without holding
     /// its private key gets no further: the chain below it does not verify.
     fn anchors<'a>(&self, presented: &'a [CertificateDer<'a>]) -> Vec<TrustAnchor<'a>> {
         let anchors = presented.iter().filter_map(|certificate| anchor_from_trusted_cert(certificate).ok());
-        anchors.filter(|anchor| Sha256::of(&spki_for_anchor(anchor)) == self.pin).collect()
+        anchors.filter(|anchor| self.pins.contains(&Sha256::of(&spki_for_anchor(anchor)))).collect()
     }
 }
 
-impl ServerCertVerifier for PinnedRoot {
+impl ServerCertVerifier for PinnedRoots {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -82,6 +82,8 @@ error_codes! {
     InvalidRequest = "invalid_request", 400;
     /// No session, or it has ended: sign in.
     LoginRequired = "login_required", 401;
+    /// The caller, or the device it calls from, is locked; `reasons` say why.
+    Locked = "locked", 403;
     /// The method does not exist on this path.
     MethodNotAllowed = "method_not_allowed", 405;
     /// No such thing, or none that the caller may see.

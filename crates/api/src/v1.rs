@@ -6,12 +6,14 @@ mod agent;
 mod directory;
 mod endpoint;
 mod fleet;
+mod keys;
+mod locks;
 
 pub use access::{Address, Connection, ConnectionRequest, Leg, Purpose, Route};
 pub use account::{Me, SessionInfo, Team, TokenRequest, TokenResponse};
 pub use agent::{
     AccountConflict, EnrollRequest, EnrollResponse, HostFacts, ReportRequest, ReportResponse, SignedDocument,
-    StateQuery, StateResponse,
+    StateQuery, StateResponse, Trusts,
 };
 pub use directory::{
     CreateGroup, CreateUser, CreatedUser, Device, DeviceState, Group, SetUpCode, UpdateDevice, UpdateUser,
@@ -23,3 +25,5 @@ pub use fleet::{
     EnrollmentToken, Page, PortForwarding, Project, ProjectGroup, Server, ServerRole, ServerState,
     SetProjectGroup, UpdateProject, UpdateServer,
 };
+pub use keys::{Key, KeyCustody, KeyKind, KeyState, RetireKeys, RotateKey};
+pub use locks::{Lock, LockKind, SetLock};

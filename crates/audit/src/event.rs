@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use usher_types::{
-    ConnectionId, DeviceId, DeviceName, DisplayName, GroupId, GroupName, HostName, Label, LoginName,
-    Principal, ProjectId, ProjectSlug, ServerId, SessionId, Sha256, TeamSlug, Thumbprint, TokenId, UnixTime,
-    UserId, UserName,
+    ConnectionId, DeviceId, DeviceName, DisplayName, GroupId, GroupName, HostName, Label, LockReason,
+    LoginName, Principal, ProjectId, ProjectSlug, ServerId, SessionId, Sha256, TeamSlug, Thumbprint, TokenId,
+    UnixTime, UserId, UserName,
 };
 
 use crate::{Code, Head, Serial, text::as_text};
@@ -206,6 +206,46 @@ events! {
         group_id: GroupId,
         /// The user.
         user_id: UserId,
+    }
+    /// A key was put beside those of its kind; it signs for whoever knows it.
+    KeyCreate = "key.create" {
+        /// What it is for.
+        purpose: Code,
+        /// Whose, when it is a project's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project_id: Option<ProjectId>,
+        /// Names the key, as the API's `fingerprint` does.
+        key: Sha256,
+        /// Where it lives.
+        custody: Code,
+    }
+    /// A key is not trusted any more.
+    KeyRetire = "key.retire" {
+        /// What it was for.
+        purpose: Code,
+        /// Whose, when it was a project's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project_id: Option<ProjectId>,
+        /// Names the key.
+        key: Sha256,
+        /// Servers that do not know the key that takes its place.
+        left_behind: Vec<ServerId>,
+    }
+    /// Something was locked: access to it or by it is denied.
+    LockCreate = "lock.create" {
+        /// What kind of thing: `user`, `device`, `server`, `project`.
+        kind: Code,
+        /// Its id.
+        target: Label,
+        /// Why.
+        reason: LockReason,
+    }
+    /// A lock was lifted.
+    LockDelete = "lock.delete" {
+        /// What kind of thing was locked.
+        kind: Code,
+        /// Its id.
+        target: Label,
     }
     /// A process began to write: always the first row of its chain.
     LogStart = "log.start" {

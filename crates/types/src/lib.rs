@@ -31,8 +31,8 @@ pub use id::{
     ConnectionId, DeviceId, GroupId, ParseIdError, ProjectId, ServerId, SessionId, TokenId, UserId,
 };
 pub use name::{
-    DeviceName, DisplayName, GroupName, HostName, Label, LoginName, NameError, ProjectSlug, TeamSlug,
-    UnixGroupName, UserName,
+    DeviceName, DisplayName, GroupName, HostName, Label, LockReason, LoginName, NameError, ProjectSlug,
+    TeamSlug, UnixGroupName, UserName,
 };
 pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};
 pub use secret::Secret;

@@ -175,6 +175,19 @@ name_type! {
     }
 }
 
+name_type! {
+    /// Why something was locked, in an administrator's words: 1 to 200 characters on one line.
+    LockReason, |text| {
+        let visible = |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let good = !text.trim().is_empty() && text.trim() == text && text.chars().count() <= 200 && text.chars().all(visible);
+        if good {
+            Ok(text.to_owned())
+        } else {
+            Err(NameError::new(text, "reason", "use 1 to 200 characters on one line, without control characters"))
+        }
+    }
+}
+
 /// Names that mean something to the system, to sudo or to sshd, and must never be a managed account.
 const RESERVED_LOGINS: &[&str] = &[
     "_apt",

@@ -25,7 +25,7 @@ fn key() -> PrivateKey {
 }
 
 pub(super) fn client(broker: &BrokerAddress, key: PrivateKey) -> Result<Client> {
-    Ok(Client::new(ClientConfig::new(broker.url.clone(), key, clock::now).with_pin(broker.pin))?)
+    Ok(Client::new(ClientConfig::new(broker.url.clone(), key, clock::now).with_pins(broker.pin))?)
 }
 
 /// A key that nobody knows yet.

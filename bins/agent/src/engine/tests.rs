@@ -58,6 +58,7 @@ fn project(users: &[&str]) -> StateDocument {
             gecos: "Somebody".parse().unwrap(),
             shell: Shell::bash(),
             admin: false,
+            locked: false,
         };
         (name.parse().unwrap(), entry)
     };
@@ -65,6 +66,8 @@ fn project(users: &[&str]) -> StateDocument {
         v: 1,
         project: ProjectRef { id: fixture::project(1), slug: "prod".parse().unwrap() },
         ssh_user_ca: Vec::new(),
+        x509_ca: Vec::new(),
+        locked: false,
         admin_sudo: AdminSudo::Passwordless,
         users: (0..).zip(users).map(entry).collect(),
         groups: BTreeMap::new(),
@@ -75,7 +78,7 @@ fn project(users: &[&str]) -> StateDocument {
 
 fn server() -> ServerDocument {
     let server = ServerRef { id: fixture::server(1), name: "web-1".parse().unwrap() };
-    ServerDocument { v: 1, server, role: Role::Target, hops: BTreeMap::new() }
+    ServerDocument { v: 1, server, role: Role::Target, hops: BTreeMap::new(), locked: false }
 }
 
 fn sign(key: &PrivateKey, id: DocumentId, generation: u64, document: String) -> SignedDocument {
@@ -205,5 +208,82 @@ fn a_broker_gone_bad_cannot_delete_everybody_or_make_a_root() {
         engine.reconcile();
         assert!(!try_sh("getent passwd mallory").0);
         assert_eq!(sh("grep -c ':x:0:' /etc/passwd"), "1");
+    });
+}
+
+/// Two keys that nobody has the private halves of.
+const CA: [&str; 2] = [
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZ2Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFy",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1lWhiSWL2GHGDG8sw1CkyN1l2t2PFFn6M1yHyYDPj3",
+];
+
+fn with_authorities(keys: &[&str]) -> StateDocument {
+    let mut document = project(&["alice"]);
+    document.ssh_user_ca = keys.iter().map(ToString::to_string).collect();
+    document.state_keys.push(public(&key(2)));
+    document.pins = vec![usher_types::Sha256::of(b"root")];
+    document
+}
+
+#[test]
+fn only_what_is_in_force_is_acknowledged() {
+    inside(|| {
+        let team = key(1);
+        let digest = |line: &str| usher_account_lifecycle::render::ca_digest(line).unwrap();
+        let trusted = |engine: &Engine| engine.report().unwrap().trusts;
+        let mut engine = engine();
+        assert_eq!(trusted(&engine), None, "nothing is held");
+        engine.offer(signed_project(&team, 1, &with_authorities(&CA[..1])), signed_server(&team, 1)).unwrap();
+        assert_eq!(trusted(&engine), None, "held, and not yet in sshd's file");
+        engine.reconcile();
+        let trusts = trusted(&engine).unwrap();
+        assert_eq!(trusts.ssh_user_ca, [digest(CA[0])].into());
+        assert_eq!(trusts.pins, [usher_types::Sha256::of(b"root")].into());
+        let keys = [key(1), key(2)].map(|key| key.public().thumbprint());
+        assert_eq!(trusts.state_keys, keys.into());
+
+        // The file cannot be written: what was there before is what counts.
+        sh("chattr +i /etc/ssh/usher 2>/dev/null || mount -o bind,ro /etc/ssh/usher /etc/ssh/usher");
+        engine.offer(signed_project(&team, 2, &with_authorities(&CA)), signed_server(&team, 1)).unwrap();
+        engine.reconcile();
+        assert_ne!(engine.pass().failed, []);
+        assert_eq!(trusted(&engine).unwrap().ssh_user_ca, [digest(CA[0])].into());
+        sh("chattr -i /etc/ssh/usher 2>/dev/null; umount /etc/ssh/usher 2>/dev/null; true");
+        engine.reconcile();
+        assert_eq!(engine.pass().failed, []);
+        assert_eq!(trusted(&engine).unwrap().ssh_user_ca, CA.map(digest).into());
+        assert!(sh("cat /etc/ssh/usher/user_ca.pub").contains(CA[1]));
+    });
+}
+
+#[test]
+fn a_locked_user_is_out_and_comes_back() {
+    inside(|| {
+        let team = key(1);
+        let mut engine = engine();
+        let mut document = project(&["alice", "bob"]);
+        document.users.values_mut().for_each(|user| user.admin = true);
+        let mut offer = |engine: &mut Engine, generation, document: &StateDocument| {
+            engine.offer(signed_project(&team, generation, document), signed_server(&team, 1)).unwrap();
+            engine.reconcile();
+            assert_eq!(engine.pass().failed, []);
+        };
+        offer(&mut engine, 1, &document);
+        assert_eq!(sh("id -nG alice"), "alice usher-admin usher-managed");
+        let account = || sh("getent passwd alice; stat -c '%i %U %a' /home/alice; getent shadow alice");
+        let before = account();
+        let mut locked = document.clone();
+        locked.users.get_mut(&"alice".parse().unwrap()).unwrap().locked = true;
+        sh("setpriv --reuid=alice --regid=alice --clear-groups sleep 600 >/dev/null 2>&1 &");
+        offer(&mut engine, 2, &locked);
+        assert!(!try_sh("pgrep -u alice").0, "what ran is ended");
+        assert_eq!(sh("ls /etc/ssh/usher/principals"), "bob");
+        assert_eq!(sh("id -nG alice"), "alice usher-managed");
+        assert_eq!(sh("id -nG bob"), "bob usher-admin usher-managed");
+        assert!(try_sh("getent passwd alice && stat /home/alice").0, "account and home stay");
+        offer(&mut engine, 3, &document);
+        assert_eq!(account(), before);
+        assert_eq!(sh("id -nG alice"), "alice usher-admin usher-managed");
+        assert!(sh("ls /etc/ssh/usher/principals").contains("alice"));
     });
 }

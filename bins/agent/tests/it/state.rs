@@ -38,6 +38,7 @@ pub(crate) fn project(users: &[String], generation: u64) -> SignedDocument {
             gecos: "Somebody".parse().unwrap(),
             shell: Shell::bash(),
             admin: n == 0,
+            locked: false,
         };
         (name.parse().unwrap(), entry)
     };
@@ -45,6 +46,8 @@ pub(crate) fn project(users: &[String], generation: u64) -> SignedDocument {
         v: 1,
         project: ProjectRef { id: fixture::project(1), slug: "prod".parse().unwrap() },
         ssh_user_ca: Vec::new(),
+        x509_ca: Vec::new(),
+        locked: false,
         admin_sudo: AdminSudo::Passwordless,
         users: (0..).zip(users).map(entry).collect(),
         groups: BTreeMap::new(),
@@ -57,7 +60,7 @@ pub(crate) fn project(users: &[String], generation: u64) -> SignedDocument {
 /// The server's document.
 pub(crate) fn server() -> SignedDocument {
     let server = ServerRef { id: fixture::server(1), name: "web-1".parse().unwrap() };
-    let document = ServerDocument { v: 1, server, role: Role::Target, hops: BTreeMap::new() };
+    let document = ServerDocument { v: 1, server, role: Role::Target, hops: BTreeMap::new(), locked: false };
     sign(DocumentId::Server(fixture::server(1)), 1, document.encode().unwrap())
 }
 

@@ -78,7 +78,7 @@ impl Teams for ConfiguredTeams {
 /// When the key or the URL is unusable.
 pub fn client(directory: &std::path::Path, team: &config::Team) -> Result<Client, Failure> {
     let key = config::device_key(directory, team)?;
-    let settings = ClientConfig::new(team.url.clone(), key, clock::now).with_pin(team.pin);
+    let settings = ClientConfig::new(team.url.clone(), key, clock::now).with_pins(team.pin);
     Client::new(settings).map_err(|error| Failure::other(Chain(&error).to_string()))
 }
 

@@ -33,7 +33,8 @@ impl Planner<'_> {
                 return BTreeSet::new();
             }
             let admins = self.desired.users.iter().filter(|(_, user)| user.admin).map(|(name, _)| name);
-            return admins.filter(|name| self.users.contains(*name)).cloned().collect();
+            let trusted = |name: &&UnixName| self.users.contains(*name) && !self.desired.is_locked(name);
+            return admins.filter(trusted).cloned().collect();
         }
         let members = self.desired.groups.get(group).map(|group| &group.members);
         members.into_iter().flatten().filter(|name| self.users.contains(*name)).cloned().collect()

@@ -39,6 +39,9 @@ impl Planner<'_> {
             }
         }
         self.find_own_conflicts();
+        // Nobody may get into them, so there is no hurry to make them.
+        let (desired, observed) = (self.desired, self.observed);
+        self.users.retain(|name| !desired.is_locked(name) || observed.users.contains_key(name.as_str()));
     }
 
     /// The groups and the account that every host has, or every bastion.

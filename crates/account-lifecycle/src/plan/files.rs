@@ -25,7 +25,9 @@ impl Planner<'_> {
         self.plan_sshd();
         self.plan_unlocking();
         self.plan_sudoers();
-        for name in self.users.clone() {
+        let open: Vec<UnixName> =
+            self.users.iter().filter(|name| !self.desired.is_locked(name)).cloned().collect();
+        for name in open {
             let content = if name == UnixName::hop() {
                 self.desired.hop.clone()
             } else {
@@ -49,6 +51,7 @@ impl Planner<'_> {
             return;
         }
         let present = self.ownership.users.keys().filter(|name| self.is_desired(name) && self.is_ours(name));
+        let present = present.filter(|name| !self.desired.is_locked(name));
         let open: Vec<UnixName> = present.cloned().collect();
         for account in open {
             if let Some(user) = self.observed.users.get(account.as_str())
@@ -64,6 +67,7 @@ impl Planner<'_> {
         let unguarded = self.is_unguarded();
         for account in self.users.clone() {
             if let Some(user) = self.observed.users.get(account.as_str())
+                && !self.desired.is_locked(&account)
                 && (user.password != Password::Star || unguarded)
             {
                 self.accounts.push(Step::UnlockUser { uid: user.uid, account });

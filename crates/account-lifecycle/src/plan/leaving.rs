@@ -20,9 +20,12 @@ impl Planner<'_> {
             let name: Option<UnixName> = file.parse().ok();
             // An account in conflict is not ours, whatever its name: nobody may reach it with our certificates. While
             // nothing may be made (sshd's block is in question), files that would stay are left as they are.
-            let wanted = name.as_ref().is_some_and(|name| self.users.contains(name))
-                || (!open && name.as_ref().is_some_and(|name| self.is_desired(name) && self.is_ours(name)))
-                || self.desired.untouched.contains(file);
+            let locked = name.as_ref().is_some_and(|name| self.desired.is_locked(name));
+            let wanted = !locked
+                && (name.as_ref().is_some_and(|name| self.users.contains(name))
+                    || (!open
+                        && name.as_ref().is_some_and(|name| self.is_desired(name) && self.is_ours(name)))
+                    || self.desired.untouched.contains(file));
             if !wanted && *state != FileState::Absent {
                 self.revocation.push(Step::RemovePrincipals { account: file.clone() });
             }
@@ -102,6 +105,34 @@ impl Planner<'_> {
         self.revocation.push(Step::RemoveJobs { account: account.clone(), uid });
         // Again: a process may have come from a job between the two.
         self.revocation.push(Step::EndSessions { account, uid });
+    }
+
+    /// Ends the access of locked accounts and leaves everything else as it is: what was locked comes back unharmed.
+    pub(super) fn lock_out(&mut self) {
+        let present = self.ownership.users.keys().filter(|name| self.is_desired(name) && self.is_ours(name));
+        let locked: Vec<UnixName> = present.filter(|name| self.desired.is_locked(name)).cloned().collect();
+        let uid_of =
+            |planner: &Self, name: &UnixName| planner.observed.users.get(name.as_str()).map(|user| user.uid);
+        // People at work first: locking an account takes a while, and there may be many.
+        for account in &locked {
+            let Some(uid) = uid_of(self, account) else { continue };
+            let opened = self.observed.principals.contains_key(account.as_str());
+            if opened || self.observed.running_uids.contains(&uid) {
+                self.revocation.push(Step::EndSessions { account: account.clone(), uid });
+            }
+        }
+        // Expired: scheduled jobs do not start, and no key elsewhere opens it.
+        for account in &locked {
+            let Some(user) = self.observed.users.get(account.as_str()) else { continue };
+            let (uid, running) = (user.uid, self.observed.running_uids.contains(&user.uid));
+            if user.password != Password::Locked {
+                self.revocation.push(Step::LockUser { account: account.clone(), uid });
+                if running {
+                    // Again: a process may have come from a job between the two.
+                    self.revocation.push(Step::EndSessions { account: account.clone(), uid });
+                }
+            }
+        }
     }
 
     fn retire(&mut self, name: &UnixName, exists: bool) {

@@ -29,6 +29,12 @@ impl StateKey {
         VerifyingKey::from_sec1_bytes(bytes).map(Self).map_err(|_error| ParseStateKeyError)
     }
 
+    /// As a SEC1 uncompressed point.
+    #[must_use]
+    pub fn to_sec1(&self) -> Vec<u8> {
+        self.0.to_sec1_point(false).as_bytes().to_vec()
+    }
+
     /// Whether `signature` (`r || s`) over `message` was made by this key.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         Signature::from_slice(signature).is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
@@ -37,7 +43,7 @@ impl StateKey {
 
 impl fmt::Display for StateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64URL_NOPAD.encode(self.0.to_sec1_point(false).as_bytes()))
+        f.write_str(&BASE64URL_NOPAD.encode(&self.to_sec1()))
     }
 }
 

@@ -133,6 +133,10 @@ struct WireDocument {
     v: u32,
     project: ProjectRef,
     ssh_user_ca: Vec<String>,
+    #[serde(default)]
+    x509_ca: Vec<String>,
+    #[serde(default)]
+    locked: bool,
     admin_sudo: AdminSudo,
     users: BTreeMap<String, serde_json::Value>,
     groups: BTreeMap<String, serde_json::Value>,
@@ -195,6 +199,8 @@ impl Verified {
             v: wire.v,
             project: wire.project,
             ssh_user_ca: wire.ssh_user_ca,
+            x509_ca: wire.x509_ca,
+            locked: wire.locked,
             admin_sudo: wire.admin_sudo,
             users: entries::<_, UserEntry>(wire.users, false, &mut refused),
             groups: entries::<_, GroupEntry>(wire.groups, true, &mut refused),

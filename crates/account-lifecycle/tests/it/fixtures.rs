@@ -23,6 +23,8 @@ pub(crate) fn project() -> StateDocument {
         v: 1,
         project: ProjectRef { id: ProjectId::new(NOW, [1; 10]), slug: "prod".parse().unwrap() },
         ssh_user_ca: vec![CA.to_owned()],
+        x509_ca: Vec::new(),
+        locked: false,
         admin_sudo: AdminSudo::Passwordless,
         users: BTreeMap::new(),
         groups: BTreeMap::new(),
@@ -42,6 +44,7 @@ pub(crate) fn server(role: Role) -> ServerDocument {
         server: ServerRef { id: server_id(2), name: "web-1".parse().unwrap() },
         role,
         hops,
+        locked: false,
     }
 }
 
@@ -54,6 +57,7 @@ pub(crate) fn user(n: u32, admin: bool) -> UserEntry {
         gecos: format!("User {n}").parse().unwrap(),
         shell: Shell::bash(),
         admin,
+        locked: false,
     }
 }
 

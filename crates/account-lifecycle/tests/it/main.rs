@@ -6,6 +6,7 @@ mod conflicts;
 mod fake_host;
 mod fixtures;
 mod leaving;
+mod locks;
 mod names;
 mod props;
 mod render;

@@ -19,14 +19,18 @@ struct World {
     users: BTreeSet<usize>,
     admins: BTreeSet<usize>,
     group: Option<BTreeSet<usize>>,
+    locked: BTreeSet<usize>,
+    all_locked: bool,
     bastion: bool,
 }
 
 impl World {
     fn desired(&self) -> Desired {
         let mut document = project();
+        document.locked = self.all_locked;
         for index in &self.users {
-            let entry = user(u32::try_from(*index).unwrap() + 1, self.admins.contains(index));
+            let mut entry = user(u32::try_from(*index).unwrap() + 1, self.admins.contains(index));
+            entry.locked = self.locked.contains(index);
             document.users.insert(NAMES[*index].parse().unwrap(), entry);
         }
         if let Some(group) = &self.group {
@@ -39,8 +43,15 @@ impl World {
 
 fn world() -> impl Strategy<Value = World> {
     let some = || prop::collection::btree_set(0..NAMES.len(), 0..NAMES.len());
-    (some(), some(), prop::option::of(some()), any::<bool>())
-        .prop_map(|(users, admins, group, bastion)| World { users, admins, group, bastion })
+    let worlds = (some(), some(), prop::option::of(some()), some(), prop::bool::weighted(0.1), any::<bool>());
+    worlds.prop_map(|(users, admins, group, locked, all_locked, bastion)| World {
+        users,
+        admins,
+        group,
+        locked,
+        all_locked,
+        bastion,
+    })
 }
 
 /// A host with some foreign accounts that may collide by name, UID, GID or both.
@@ -100,7 +111,8 @@ proptest! {
         straight.seen.users.extend(host.seen.users.clone());
         for name in second.users.iter().map(|index| NAMES[*index]) {
             let ours = host.owned.present_user(&name.parse().unwrap()).is_some();
-            prop_assert_eq!(ours, host.seen.principals.contains_key(name));
+            let open = ours && !second.desired().is_locked(&name.parse().unwrap());
+            prop_assert_eq!(open, host.seen.principals.contains_key(name));
         }
     }
 
@@ -112,6 +124,7 @@ proptest! {
         for file in host.seen.principals.keys() {
             let name = file.parse().unwrap();
             prop_assert!(want.users.contains_key(&name) || (file == "usher-hop" && want.hop.is_some()));
+            prop_assert!(!want.is_locked(&name));
         }
     }
 

@@ -165,3 +165,19 @@ fn keys_are_65_bytes_of_a_point_on_the_curve() {
         assert!(bad.parse::<StateKey>().is_err(), "{bad}");
     }
 }
+
+/// Older agents ignore what they do not know, so a lock is nothing that an unlocked document mentions.
+#[test]
+fn locks_and_x509_authorities_are_in_the_document_only_when_there_are_some() {
+    let text = with_users(&["alice"]).encode().unwrap() + &server(Role::Target).encode().unwrap();
+    assert!(!text.contains("locked") && !text.contains("x509_ca"), "{text}");
+    let mut document = with_users(&["alice"]);
+    document.locked = true;
+    document.x509_ca = vec!["MIIB".to_owned()];
+    document.users.values_mut().for_each(|user| user.locked = true);
+    let (read, _) = check(&package(id(), 1, &document.encode().unwrap()), id(), Known::default())
+        .unwrap()
+        .project()
+        .unwrap();
+    assert_eq!(read, document);
+}

@@ -199,7 +199,7 @@ async fn says_network_when_nobody_listens() {
     let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
     let config = usher_api_client::ClientConfig::new(url, crate::server::key(), crate::server::now)
-        .with_pin(Some(usher_types::Sha256::of(b"any")))
+        .with_pins([usher_types::Sha256::of(b"any")])
         .with_timeout(Duration::from_secs(1));
     let error = usher_api_client::Client::new(config).unwrap().team().await.unwrap_err();
     assert!(matches!(error, CallError::Network(_)), "{error:?}");

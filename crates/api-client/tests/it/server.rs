@@ -164,7 +164,7 @@ impl Server {
     pub(crate) fn client_with(&self, pin: Sha256, timeout: Duration, token: Option<SecretToken>) -> Client {
         Client::new(
             ClientConfig::new(self.url(), key(), now)
-                .with_pin(Some(pin))
+                .with_pins([pin])
                 .with_timeout(timeout)
                 .with_token(token),
         )

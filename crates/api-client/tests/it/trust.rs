@@ -34,6 +34,30 @@ async fn says_pin_when_the_root_is_another() {
     assert!(server.seen().is_empty(), "no request may leave before the broker is known");
 }
 
+/// A root is replaced while clients run: first they know both, then the broker shows the other.
+#[tokio::test]
+async fn believes_any_of_several_pins_and_takes_new_ones() {
+    let server = Server::with(&[Reply::ok(TEAM), Reply::ok(TEAM)]).await;
+    let client = server.client_with(Root::new().pin, Duration::from_secs(20), None);
+    assert!(matches!(client.team().await, Err(CallError::Pin)));
+    client.set_pins([Root::new().pin, server.pin()]);
+    client.team().await.unwrap();
+    client.set_pins([]);
+    client.team().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_without_pins_is_not_talked_into_some() {
+    let server = Server::with(&[Reply::ok(TEAM)]).await;
+    let client = match Client::new(ClientConfig::new(server.url(), key(), now)) {
+        Ok(client) => client,
+        Err(ClientError::NoRoots) => return,
+        Err(other) => panic!("{other:?}"),
+    };
+    client.set_pins([server.pin()]);
+    refused(client.team().await);
+}
+
 #[tokio::test]
 async fn takes_no_pin_of_the_leaf() {
     let identity = Root::new().identity(|_| {});

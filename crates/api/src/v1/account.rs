@@ -1,7 +1,7 @@
 //! The caller: token exchange, session, team.
 
 use serde::{Deserialize, Serialize};
-use usher_types::{DeviceName, SessionId, TeamSlug, UnixTime};
+use usher_types::{DeviceName, SessionId, Sha256, TeamSlug, UnixTime};
 use utoipa::ToSchema;
 
 use super::{Device, User};
@@ -13,6 +13,10 @@ pub struct Team {
     pub team: TeamSlug,
     /// The broker's version.
     pub version: String,
+    /// SHA-256 of the SPKI of each root that the broker's certificate may come from, now or soon; empty when it is an
+    /// operator's own certificate. A client that is pinned, and has checked this answer's sender, takes these instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Sha256>,
 }
 
 /// `POST /v1/token`: the authorization code for a session (RFC 6749 section 4.1.3 with PKCE, RFC 7636), in JSON. The

@@ -1,5 +1,7 @@
 //! What an agent says and hears. Agents authenticate by their key alone (a proof without a token).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use usher_types::{HostName, ProjectSlug, ServerId, Sha256, TeamSlug, UnixTime};
 use utoipa::ToSchema;
@@ -99,6 +101,20 @@ pub struct AccountConflict {
     pub reason: String,
 }
 
+/// What a server trusts now: taken from the state that is in force there, not from what was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Trusts {
+    /// SHA-256 of each SSH user CA key (SSH wire format) that its sshd trusts.
+    pub ssh_user_ca: BTreeSet<Sha256>,
+    /// SHA-256 of each X.509 CA certificate (DER) that it trusts.
+    pub x509_ca: BTreeSet<Sha256>,
+    /// RFC 7638 thumbprint of each key that it believes state from.
+    pub state_keys: BTreeSet<Sha256>,
+    /// Each pin that it accepts a broker by.
+    pub pins: BTreeSet<Sha256>,
+}
+
 /// `POST /v1/agent/report`, after each pass and every 30 seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +131,9 @@ pub struct ReportRequest {
     pub taken_ids: Vec<u32>,
     /// The agent's clock when it sent this.
     pub clock: UnixTime,
+    /// What the server trusts; absent as long as the agent does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusts: Option<Trusts>,
 }
 
 /// Answer to [`ReportRequest`].
