@@ -156,6 +156,7 @@ pub fn facts() -> AccessFacts {
                 server_admin: false,
             })
             .collect(),
+        locks: Vec::new(),
     }
 }
 

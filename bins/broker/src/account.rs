@@ -40,7 +40,11 @@ pub(crate) fn routes() -> Router<AppState> {
 }
 
 async fn team(State(app): State<AppState>, _caller: Public) -> Answer<Team> {
-    Answer::ok(Team { team: app.team().clone(), version: env!("CARGO_PKG_VERSION").to_owned() })
+    Answer::ok(Team {
+        team: app.team().clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pins: app.pin().into_iter().collect(),
+    })
 }
 
 async fn openapi(_caller: Public) -> Result<Response, ApiError> {

@@ -17,7 +17,7 @@ use usher_keystore::{
 };
 use usher_sign_in::{SET_UP_LIFETIME, SetUpCode};
 use usher_store::{
-    KeyAlgorithm, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
+    KeyAlgorithm, KeyCustody, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
     keys::{self, StoredKey},
     sign_in, team,
     users::{self, CreateUserError},
@@ -264,10 +264,12 @@ async fn team_keys(
             project_id: None,
             algorithm: KeyAlgorithm::P256,
             public: made.key.public_key_bytes().to_vec(),
+            custody: KeyCustody::Software,
             sealed: made.sealed,
             certificate,
             state: KeyState::Active,
             created_at: now,
+            retired_at: None,
         };
         keys::insert(tx, &row).await?;
     }

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use data_encoding::BASE64;
 use usher_account_lifecycle::state::StateKey;
 use usher_ca::CaPublicKey;
 use usher_keystore::{KeyLabel, Purpose, SoftwareKey};
@@ -59,6 +60,15 @@ impl Authorities {
 pub(crate) async fn ssh_user_ca_lines(conn: &mut Conn, project: ProjectId) -> Result<Vec<String>, ApiError> {
     let keys = active(keys::of_project(conn, KeyPurpose::SshUserCa, project).await?);
     keys.iter().map(|key| Ok(ssh_public_key(key)?.to_openssh())).collect()
+}
+
+/// The certificates of a project's X.509 CAs: DER in base64, newest first.
+pub(crate) async fn x509_ca_certificates(
+    conn: &mut Conn,
+    project: ProjectId,
+) -> Result<Vec<String>, ApiError> {
+    let keys = active(keys::of_project(conn, KeyPurpose::X509Ca, project).await?);
+    Ok(keys.iter().filter_map(|key| key.certificate.as_ref()).map(|der| BASE64.encode(der)).collect())
 }
 
 /// A stored SSH user CA's public half.

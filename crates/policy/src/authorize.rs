@@ -6,8 +6,8 @@ use usher_identity::ApprovedUser;
 use usher_types::{ConnectionId, KeyId, UnixTime, ValidityWindow};
 
 use crate::{
-    AccessFacts, AccessRequest, Assignment, Capabilities, Decision, Denial, Grant, PortForwarding, Purpose,
-    Reason, StepUp,
+    AccessFacts, AccessRequest, Assignment, Capabilities, Decision, Denial, Grant, Locked, PortForwarding,
+    Purpose, Reason, StepUp,
 };
 
 /// Decides whether `user` may connect to the server of `facts`, now.
@@ -29,6 +29,17 @@ pub fn authorize(
     if facts.user_id != user.user_id() || facts.server.project_id != project.id {
         reasons.push(Reason::Inconsistent);
     }
+    reasons.extend(facts.locks.iter().map(|lock| Reason::Locked {
+        // As `usher unlock` takes it.
+        what: match lock.on {
+            Locked::Device => format!("device {}", user.device_id()),
+            Locked::Project => format!("project {}", project.slug),
+            Locked::Server => format!("server {}", facts.server.name),
+            Locked::User => format!("user {}", user.user_name()),
+        },
+        on: lock.on,
+        reason: lock.reason.clone(),
+    }));
     if now >= user.expires_at() {
         reasons.push(Reason::SessionExpired);
     }

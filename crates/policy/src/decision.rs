@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use usher_types::{GroupName, LoginName, ProjectSlug, UnixTime};
+use usher_types::{GroupName, LockReason, LoginName, ProjectSlug, UnixTime};
 
-use crate::Grant;
+use crate::{Grant, Locked};
 
 /// The answer to one request.
 #[must_use]
@@ -67,6 +67,15 @@ pub enum Reason {
         /// The project.
         project: ProjectSlug,
     },
+    /// An administrator locked the user, its device, the server or its project.
+    Locked {
+        /// Kind and name of what is locked.
+        what: String,
+        /// What is locked.
+        on: Locked,
+        /// The administrator's reason.
+        reason: LockReason,
+    },
     /// The user is in no group that may log in.
     NoAccess {
         /// The project.
@@ -97,6 +106,10 @@ impl Reason {
         match self {
             Self::Inconsistent => "inconsistent_facts",
             Self::Lifetime { .. } => "certificate_lifetime",
+            Self::Locked { on: Locked::Device, .. } => "device_locked",
+            Self::Locked { on: Locked::Project, .. } => "project_locked",
+            Self::Locked { on: Locked::Server, .. } => "server_locked",
+            Self::Locked { on: Locked::User, .. } => "user_locked",
             Self::NoAccess { .. } => "no_access",
             Self::NoAccount { .. } => "no_account",
             Self::OtherLogin { .. } => "other_login",
@@ -112,6 +125,9 @@ impl Reason {
             Self::Lifetime { project } => format!(
                 "ask an administrator to give project `{project}` a certificate lifetime and clock skew of together at most 600 seconds"
             ),
+            Self::Locked { what, .. } => {
+                format!("ask an administrator; when the reason is gone, `usher unlock {what}` lifts the lock")
+            }
             Self::NoAccess { project, groups } if groups.is_empty() => {
                 format!("ask an administrator to give one of your groups access to project `{project}`")
             }
@@ -145,6 +161,7 @@ impl fmt::Display for Reason {
             Self::Lifetime { project } => {
                 write!(f, "the certificate lifetime of project `{project}` is not possible")
             }
+            Self::Locked { what, reason, .. } => write!(f, "{what} is locked: {reason}"),
             Self::NoAccess { project, .. } => {
                 write!(f, "you are in no group that may log in on servers of project `{project}`")
             }

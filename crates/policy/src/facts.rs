@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use usher_types::{GroupId, GroupName, HostName, LoginName, ProjectId, ProjectSlug, ServerId, UserId};
+use usher_types::{
+    GroupId, GroupName, HostName, LockReason, LoginName, ProjectId, ProjectSlug, ServerId, UserId,
+};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,30 @@ pub struct AccessFacts {
     pub project: ProjectFacts,
     /// All groups of the project, also those without the user.
     pub assignments: Vec<Assignment>,
+    /// Locks on the user, the device it calls from, the server and the project.
+    pub locks: Vec<Lock>,
+}
+
+/// An administrator's "not now", with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// What is locked.
+    pub on: Locked,
+    /// Why.
+    pub reason: LockReason,
+}
+
+/// What can be locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Locked {
+    /// The device that the caller calls from.
+    Device,
+    /// The server's project.
+    Project,
+    /// The server.
+    Server,
+    /// The caller.
+    User,
 }
 
 /// A server.

@@ -32,6 +32,7 @@
 //!         server_access: true,
 //!         server_admin: false,
 //!     }],
+//!     locks: Vec::new(),
 //! };
 //! // `authorize(&approved_user, &request, &facts, connection_id, client_address, now)` decides.
 //! # Ok(facts)
@@ -48,5 +49,7 @@ mod grant;
 
 pub use authorize::authorize;
 pub use decision::{Decision, Denial, Reason, StepUp};
-pub use facts::{AccessFacts, AccessRequest, Assignment, PortForwarding, ProjectFacts, Purpose, ServerFacts};
+pub use facts::{
+    AccessFacts, AccessRequest, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
+};
 pub use grant::{Capabilities, Grant, LegGrant};

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use usher_policy::{AccessFacts, Assignment, PortForwarding, ProjectFacts, Purpose, ServerFacts};
+use usher_policy::{
+    AccessFacts, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
+};
 use usher_types::{
     ConnectionId, DeviceId, GroupId, LoginName, Principal, ProjectId, ServerId, SessionId, Sha256,
     Thumbprint, UnixTime, UserId,
@@ -12,6 +14,7 @@ use usher_types::{
 use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
+    locks,
     row::{Columns, Row, statements, to_json},
     servers::Server,
 };
@@ -110,7 +113,7 @@ struct CertificateJson {
     sha256: Sha256,
 }
 
-/// Everything that decides about one user's access to one server. Give it a [`Reader`](crate::Reader) or the
+/// Everything that decides about one user's access to one server, from one device. Give it a [`Reader`](crate::Reader) or the
 /// transaction that is to insert: all parts must be of one snapshot. `None` when the server's project is gone.
 ///
 /// # Errors
@@ -118,6 +121,7 @@ struct CertificateJson {
 pub async fn facts(
     conn: &mut Conn,
     user: UserId,
+    device: DeviceId,
     server: &Server,
 ) -> Result<Option<AccessFacts>, StoreError> {
     let project = server.project_id.to_string();
@@ -130,8 +134,10 @@ pub async fn facts(
     let groups: BTreeSet<GroupId> =
         groups.iter().map(|row| row.parse("group_id")).collect::<Result<_, _>>()?;
     let assignments = query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
+    let locks = locks::of_access(conn, user, device, server.id, server.project_id).await?;
     Ok(Some(AccessFacts {
         user_id: user,
+        locks: locks.into_iter().map(read_lock).collect(),
         login: login.map(|row| row.parse("login")).transpose()?,
         groups,
         server: ServerFacts { id: server.id, name: server.name.clone(), project_id: server.project_id },
@@ -153,6 +159,16 @@ fn read_project(row: &Row) -> Result<ProjectFacts, StoreError> {
         },
         max_authentication_age: None,
     })
+}
+
+fn read_lock((kind, reason): locks::Standing) -> Lock {
+    let on = match kind {
+        crate::LockKind::Device => Locked::Device,
+        crate::LockKind::Project => Locked::Project,
+        crate::LockKind::Server => Locked::Server,
+        crate::LockKind::User => Locked::User,
+    };
+    Lock { on, reason }
 }
 
 fn read_assignment(row: &Row) -> Result<Assignment, StoreError> {

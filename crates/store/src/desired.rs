@@ -19,8 +19,11 @@ use crate::{
 };
 
 statements! {
-    PROJECT = "SELECT id, slug, admin_sudo FROM projects WHERE id = $1";
-    ACCOUNTS = "SELECT a.user_id, a.login, a.unix_uid, a.unix_gid, u.display_name, MAX(g.server_admin) AS admin
+    PROJECT = "SELECT id, slug, admin_sudo,
+        (SELECT COUNT(*) FROM locks l WHERE l.kind = 'project' AND l.target = projects.id) AS locks
+        FROM projects WHERE id = $1";
+    ACCOUNTS = "SELECT a.user_id, a.login, a.unix_uid, a.unix_gid, u.display_name, MAX(g.server_admin) AS admin,
+        (SELECT COUNT(*) FROM locks l WHERE l.kind = 'user' AND l.target = a.user_id) AS locks
         FROM project_users a
         JOIN users u ON u.id = a.user_id AND u.status = 'active'
         JOIN group_members m ON m.user_id = a.user_id
@@ -41,7 +44,9 @@ statements! {
         JOIN group_members m ON m.group_id = g.group_id
         JOIN project_users a ON a.project_id = g.project_id AND a.user_id = m.user_id
         WHERE g.project_id = $1 AND g.removed_at IS NULL";
-    SERVERS = "SELECT id, name, role, bastion_group FROM servers WHERE project_id = $1";
+    SERVERS = "SELECT id, name, role, bastion_group,
+        (SELECT COUNT(*) FROM locks l WHERE l.kind = 'server' AND l.target = servers.id) AS locks
+        FROM servers WHERE project_id = $1";
     REACHED = "SELECT id, via, facts FROM servers WHERE via IN
         (SELECT bastion_group FROM servers WHERE project_id = $1 AND role = 'bastion' AND bastion_group IS NOT NULL)";
     PROJECT_HEAD = "SELECT document, generation, sha256, key_id FROM documents WHERE document = $1";
@@ -69,6 +74,8 @@ pub struct ProjectState {
     pub accounts: Vec<Account>,
     /// Its groups.
     pub groups: Vec<UnixGroup>,
+    /// Whether it is locked.
+    pub locked: bool,
 }
 
 /// An account that should be on every server of a project.
@@ -86,6 +93,8 @@ pub struct Account {
     pub display_name: DisplayName,
     /// Whether it may use sudo.
     pub admin: bool,
+    /// Whether its user is locked.
+    pub locked: bool,
 }
 
 /// A Unix group that should be on every server of a project.
@@ -110,6 +119,8 @@ pub struct ServerPlace {
     pub role: ServerRole,
     /// The group it belongs to.
     pub bastion_group: Option<Label>,
+    /// Whether it is locked.
+    pub locked: bool,
 }
 
 /// A server that is reached through a bastion group.
@@ -220,6 +231,7 @@ async fn project_state(conn: &mut Conn, id: &str) -> Result<Option<ProjectState>
         admin_sudo: row.parse("admin_sudo")?,
         accounts,
         groups,
+        locked: row.int("locks")? > 0,
     }))
 }
 
@@ -231,6 +243,7 @@ fn read_account(row: &Row) -> Result<Account, StoreError> {
         gid: row.number("unix_gid")?,
         display_name: row.parse("display_name")?,
         admin: row.flag("admin")?,
+        locked: row.int("locks")? > 0,
     })
 }
 
@@ -240,6 +253,7 @@ fn read_place(row: &Row) -> Result<ServerPlace, StoreError> {
         name: row.parse("name")?,
         role: row.parse("role")?,
         bastion_group: row.parse_opt("bastion_group")?,
+        locked: row.int("locks")? > 0,
     })
 }
 

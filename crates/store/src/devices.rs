@@ -7,6 +7,7 @@ use usher_types::{DeviceId, Thumbprint, UnixTime, UserId, UserName};
 use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
+    locks::{self, Target},
     row::{Columns, Row, statements},
     sessions,
     values::word,
@@ -201,6 +202,7 @@ async fn decide(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn delete(tx: &mut WriteTx, device: DeviceId) -> Result<bool, StoreError> {
+    locks::forget(tx, Target::Device(device)).await?;
     let done = query(DELETE).bind(device.to_string()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }

@@ -46,6 +46,7 @@ pub mod groups;
 pub mod housekeeping;
 mod issue;
 pub mod keys;
+pub mod locks;
 pub mod project_groups;
 pub mod project_users;
 pub mod projects;
@@ -67,8 +68,8 @@ pub use issue::{Issuance, IssueError, Outcome, Recording, Verdict};
 pub use store::{Reader, Store};
 pub use tx::{Epoch, WriteTx};
 pub use values::{
-    AdminSudo, CertificateType, KeyAlgorithm, KeyPurpose, KeyState, ParseWordError, PortForwarding,
-    ServerRole,
+    AdminSudo, CertificateType, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState, LockKind, ParseWordError,
+    PortForwarding, ServerRole,
 };
 
 /// Every SQL statement with its module and name: for the test that prepares them all, and for the day the same list
@@ -84,6 +85,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("groups", groups::STATEMENTS),
         ("housekeeping", housekeeping::STATEMENTS),
         ("keys", keys::STATEMENTS),
+        ("locks", locks::STATEMENTS),
         ("project_groups", project_groups::STATEMENTS),
         ("project_users", project_users::STATEMENTS),
         ("projects", projects::STATEMENTS),

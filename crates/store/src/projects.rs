@@ -6,6 +6,7 @@ use usher_types::{ProjectId, ProjectSlug, UnixTime, UserId};
 use crate::{
     AdminSudo, CertificateType, Conn, PortForwarding, StoreError, WriteTx,
     conn::query,
+    locks::{self, Target},
     row::{Columns, Row, statements},
 };
 
@@ -257,6 +258,7 @@ pub async fn delete(tx: &mut WriteTx, project: &Project) -> Result<(), DeletePro
     if servers > 0 {
         return Err(DeleteProjectError::InUse { project: project.slug.clone(), servers });
     }
+    locks::forget(tx, Target::Project(project.id)).await?;
     query(DELETE).bind(&id).execute(tx).await.map_err(StoreError::from)?;
     query(FORGET_DOCUMENT).bind(&id).execute(tx).await.map_err(StoreError::from)?;
     tx.bump_epoch().await?;

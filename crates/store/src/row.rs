@@ -52,6 +52,13 @@ pub(crate) trait Columns {
         serde_json::from_str(&self.text(column)?).map_err(|_error| StoreError::Corrupt { column })
     }
 
+    /// A TEXT column that holds JSON, or NULL.
+    fn json_opt<T: DeserializeOwned>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
+        let text = self.text_opt(column)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|_error| StoreError::Corrupt { column }))
+            .transpose()
+    }
+
     /// An INTEGER column as a narrower or unsigned number.
     fn number<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, StoreError> {
         self.int(column)?.try_into().map_err(|_error| StoreError::Corrupt { column })

@@ -6,11 +6,14 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use usher_enrollment::{EnrolledServer, Placement, PriorEnrollment};
-use usher_types::{HostName, Label, ProjectId, ProjectSlug, ServerId, Thumbprint, TokenId, UnixTime, UserId};
+use usher_types::{
+    HostName, Label, ProjectId, ProjectSlug, ServerId, Sha256, Thumbprint, TokenId, UnixTime, UserId,
+};
 
 use crate::{
     Conn, ServerRole, StoreError, WriteTx,
     conn::query,
+    locks::{self, Target},
     row::{Columns, Labels, Row, statements, to_json},
 };
 
@@ -19,23 +22,32 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(90);
 
 statements! {
     BY_ID = "SELECT s.id, s.name, s.project_id, p.slug, s.role, s.bastion_group, s.via, s.labels, s.facts, s.conflicts,
-        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at
+        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at,
+        s.trusts, (SELECT COUNT(*) FROM locks l WHERE l.kind = 'server' AND l.target = s.id
+            OR l.kind = 'project' AND l.target = s.project_id) AS locks
         FROM servers s JOIN projects p ON p.id = s.project_id WHERE s.id = $1";
     BY_NAME = "SELECT s.id, s.name, s.project_id, p.slug, s.role, s.bastion_group, s.via, s.labels, s.facts, s.conflicts,
-        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at
+        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at,
+        s.trusts, (SELECT COUNT(*) FROM locks l WHERE l.kind = 'server' AND l.target = s.id
+            OR l.kind = 'project' AND l.target = s.project_id) AS locks
         FROM servers s JOIN projects p ON p.id = s.project_id WHERE s.name = $1";
     LIST = "SELECT s.id, s.name, s.project_id, p.slug, s.role, s.bastion_group, s.via, s.labels, s.facts, s.conflicts,
-        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at
+        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at,
+        s.trusts, (SELECT COUNT(*) FROM locks l WHERE l.kind = 'server' AND l.target = s.id
+            OR l.kind = 'project' AND l.target = s.project_id) AS locks
         FROM servers s JOIN projects p ON p.id = s.project_id ORDER BY s.name";
     LIST_VISIBLE = "SELECT s.id, s.name, s.project_id, p.slug, s.role, s.bastion_group, s.via, s.labels, s.facts,
         s.conflicts, s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at,
-        s.last_seen_at
+        s.last_seen_at, s.trusts, (SELECT COUNT(*) FROM locks l WHERE l.kind = 'server' AND l.target = s.id
+            OR l.kind = 'project' AND l.target = s.project_id) AS locks
         FROM servers s JOIN projects p ON p.id = s.project_id
         WHERE EXISTS (SELECT 1 FROM project_groups g JOIN group_members m ON m.group_id = g.group_id
             WHERE g.project_id = s.project_id AND g.removed_at IS NULL AND g.server_access = 1 AND m.user_id = $1)
         ORDER BY s.name";
     BASTIONS = "SELECT s.id, s.name, s.project_id, p.slug, s.role, s.bastion_group, s.via, s.labels, s.facts, s.conflicts,
-        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at
+        s.applied_generation, s.applied_server_generation, s.clock_offset_millis, s.enrolled_at, s.last_seen_at,
+        s.trusts, (SELECT COUNT(*) FROM locks l WHERE l.kind = 'server' AND l.target = s.id
+            OR l.kind = 'project' AND l.target = s.project_id) AS locks
         FROM servers s JOIN projects p ON p.id = s.project_id
         WHERE s.role = 'bastion' AND s.bastion_group = $1 ORDER BY s.id";
     AGENT = "SELECT id, project_id FROM servers WHERE agent_jkt = $1";
@@ -52,7 +64,7 @@ statements! {
     SET_PLACEMENT = "UPDATE servers SET role = $2, bastion_group = $3, via = $4 WHERE id = $1";
     REMOVE = "DELETE FROM servers WHERE id = $1";
     REPORT = "UPDATE servers SET facts = $2, conflicts = $3, applied_generation = $4, applied_server_generation = $5,
-        clock_offset_millis = $6, last_seen_at = $7 WHERE id = $1";
+        clock_offset_millis = $6, last_seen_at = $7, trusts = $8 WHERE id = $1";
     TAKEN_BY_SERVER = "SELECT unix_id FROM taken_ids WHERE server_id = $1";
     FORGET_TAKEN = "DELETE FROM taken_ids WHERE server_id = $1";
     REMEMBER_TAKEN = "INSERT INTO taken_ids (server_id, unix_id) VALUES ($1, $2)";
@@ -69,6 +81,19 @@ pub struct HostFacts {
     pub os: String,
     /// Version of its sshd.
     pub sshd_version: String,
+}
+
+/// Digests of the keys that are in force on a server, as its agent says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusts {
+    /// Of the SSH user CA keys that its sshd trusts.
+    pub ssh_user_ca: BTreeSet<Sha256>,
+    /// Of the X.509 CA certificates.
+    pub x509_ca: BTreeSet<Sha256>,
+    /// Thumbprints of the keys that it believes state from.
+    pub state_keys: BTreeSet<Sha256>,
+    /// Pins that it accepts a broker by.
+    pub pins: BTreeSet<Sha256>,
 }
 
 /// Something on the host that is in the way.
@@ -111,6 +136,10 @@ pub struct Server {
     pub enrolled_at: UnixTime,
     /// When it last reported.
     pub last_seen_at: Option<UnixTime>,
+    /// What it trusts; none until its agent has said.
+    pub trusts: Option<Trusts>,
+    /// Whether it or its project is locked.
+    pub locked: bool,
 }
 
 /// The three columns of a placement; the tokens' table has the same.
@@ -147,6 +176,8 @@ impl Server {
             clock_offset_millis: row.int_opt("clock_offset_millis")?,
             enrolled_at: row.time("enrolled_at")?,
             last_seen_at: row.time_opt("last_seen_at")?,
+            trusts: row.json_opt("trusts")?,
+            locked: row.int("locks")? > 0,
         })
     }
 
@@ -208,6 +239,8 @@ pub struct Report {
     pub taken_ids: BTreeSet<u32>,
     /// How far its clock is ahead of the broker's.
     pub clock_offset_millis: i64,
+    /// What it trusts now; none when its agent does not know.
+    pub trusts: Option<Trusts>,
 }
 
 /// What a report changed that others depend on.
@@ -217,6 +250,8 @@ pub struct Reported {
     pub addresses: bool,
     /// Other host keys than before.
     pub host_keys: bool,
+    /// Other certificate authorities than before: another key may have to sign for it.
+    pub authorities: bool,
 }
 
 async fn one(conn: &mut Conn, sql: &'static str, value: String) -> Result<Option<Server>, StoreError> {
@@ -411,12 +446,14 @@ pub async fn set_placement(tx: &mut WriteTx, id: ServerId, placement: &Placement
 pub async fn remove(tx: &mut WriteTx, id: ServerId) -> Result<bool, StoreError> {
     let done = query(REMOVE).bind(id.to_string()).execute(tx).await?;
     crate::desired::forget_server(tx, id).await?;
+    locks::forget(tx, Target::Server(id)).await?;
     tx.bump_epoch().await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes over what an agent reports. Only other addresses or host keys move the epoch: routes and bastions' hop lists
-/// depend on them. `None` when the server is gone.
+/// Takes over what an agent reports. Only other addresses, host keys or trusted authorities move the epoch: routes, hop
+/// lists and signing keys depend on them. What was trusted stands until another answer comes. `None` when the server is
+/// gone.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
@@ -427,9 +464,12 @@ pub async fn report(
     now: UnixTime,
 ) -> Result<Option<Reported>, StoreError> {
     let Some(before) = by_id(tx, id).await? else { return Ok(None) };
+    let trusts = report.trusts.as_ref().or(before.trusts.as_ref());
+    let authorities = |trusts: &Trusts| (trusts.ssh_user_ca.clone(), trusts.x509_ca.clone());
     let changed = Reported {
         addresses: before.facts.addresses != report.facts.addresses,
         host_keys: before.facts.host_keys != report.facts.host_keys,
+        authorities: before.trusts.as_ref().map(authorities) != trusts.map(authorities),
     };
     query(REPORT)
         .bind(id.to_string())
@@ -439,6 +479,7 @@ pub async fn report(
         .bind(i64::try_from(report.applied_server_generation).unwrap_or(i64::MAX))
         .bind(report.clock_offset_millis)
         .bind(now.as_millis())
+        .bind(trusts.map(|trusts| to_json(trusts, "trusts")).transpose()?)
         .execute(tx)
         .await?;
     let rows = query(TAKEN_BY_SERVER).bind(id.to_string()).fetch_all(tx).await?;
@@ -449,7 +490,7 @@ pub async fn report(
             query(REMEMBER_TAKEN).bind(id.to_string()).bind(i64::from(*taken)).execute(tx).await?;
         }
     }
-    if changed.addresses || changed.host_keys {
+    if changed.addresses || changed.host_keys || changed.authorities {
         tx.bump_epoch().await?;
     }
     Ok(Some(changed))

@@ -7,6 +7,7 @@ use usher_types::{DisplayName, LoginName, UnixTime, UserId, UserName};
 use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
+    locks,
     row::{Columns, Row, statements},
     sessions, sign_in,
     values::word,
@@ -23,7 +24,8 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     LOGIN_USED = "SELECT 1 FROM project_users WHERE login = $1 LIMIT 1";
     UPDATE = "UPDATE users SET display_name = $2, status = $3, team_admin = $4 WHERE id = $1";
-    OTHER_ADMINS = "SELECT COUNT(*) AS others FROM users WHERE team_admin = 1 AND status = 'active' AND id <> $1";
+    OTHER_ADMINS = "SELECT COUNT(*) AS others FROM users WHERE team_admin = 1 AND status = 'active' AND id <> $1
+        AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'user' AND l.target = users.id)";
     DELETE = "DELETE FROM users WHERE id = $1";
 }
 
@@ -214,6 +216,7 @@ pub async fn delete(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUse
     if active_admin(user) {
         another_admin(tx, user).await?;
     }
+    locks::forget_user(tx, user.id).await?;
     query(DELETE).bind(user.id.to_string()).execute(tx).await.map_err(StoreError::from)?;
     tx.bump_epoch().await?;
     Ok(())

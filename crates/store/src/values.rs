@@ -80,6 +80,15 @@ words! {
         /// ECDSA on P-256.
         P256 = "p256",
     }
+    /// Who holds the private half of a stored key.
+    KeyCustody {
+        /// AWS KMS, which never gives it away.
+        AwsKms = "aws-kms",
+        /// The database, wrapped by AWS KMS.
+        AwsKmsWrapped = "aws-kms-wrapped",
+        /// The database, under the seal key.
+        Software = "software",
+    }
     /// What a stored key is for.
     KeyPurpose {
         /// Signs audit checkpoints.
@@ -99,6 +108,17 @@ words! {
         Active = "active",
         /// Is only trusted, or not even that.
         Retired = "retired",
+    }
+    /// What can be locked.
+    LockKind {
+        /// A client installation.
+        Device = "device",
+        /// A project.
+        Project = "project",
+        /// A server.
+        Server = "server",
+        /// A user.
+        User = "user",
     }
     /// What certificates may forward on targets.
     PortForwarding {

@@ -11,7 +11,7 @@ use usher_ca::CaPublicKey;
 use usher_identity::ApprovedUser;
 use usher_keystore::{Algorithm, KeyLabel, Purpose};
 use usher_store::{
-    Conn, KeyAlgorithm, KeyPurpose, KeyState,
+    Conn, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState,
     keys::{self, StoredKey},
     projects::{self, ProjectChange},
 };
@@ -214,10 +214,12 @@ fn new_key(app: &AppState, project: &projects::Project, purpose: KeyPurpose) -> 
         project_id: Some(project.id),
         algorithm: stored_as,
         public: made.key.public_key_bytes().to_vec(),
+        custody: KeyCustody::Software,
         sealed: made.sealed,
         certificate: None,
         state: KeyState::Active,
         created_at: project.created_at,
+        retired_at: None,
     })
 }
 

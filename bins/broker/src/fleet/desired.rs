@@ -135,6 +135,7 @@ async fn rebuild(
     let state_keys = keys::state_keys(&mut reader).await?;
     let team = TeamKeys {
         ssh_user_ca: keys::ssh_user_ca_lines(&mut reader, project).await?,
+        x509_ca: keys::x509_ca_certificates(&mut reader, project).await?,
         state_keys: state_keys.public.clone(),
         pins: app.pin().into_iter().collect(),
     };

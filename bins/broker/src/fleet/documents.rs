@@ -22,6 +22,8 @@ use usher_types::Sha256;
 pub(super) struct TeamKeys {
     /// Public keys of the project's SSH user CAs.
     pub(super) ssh_user_ca: Vec<String>,
+    /// Certificates of its X.509 CAs: DER in base64.
+    pub(super) x509_ca: Vec<String>,
     /// Keys that sign desired state.
     pub(super) state_keys: Vec<StateKey>,
     /// Pins of the TLS roots.
@@ -38,6 +40,7 @@ pub(super) fn of_project(project: &ProjectState, keys: TeamKeys) -> Result<Strin
             gecos: account.display_name.clone(),
             shell: Shell::bash(),
             admin: account.admin,
+            locked: account.locked,
         };
         (account.login.clone(), entry)
     });
@@ -49,6 +52,8 @@ pub(super) fn of_project(project: &ProjectState, keys: TeamKeys) -> Result<Strin
         v: VERSION,
         project: ProjectRef { id: project.id, slug: project.slug.clone() },
         ssh_user_ca: keys.ssh_user_ca,
+        x509_ca: keys.x509_ca,
+        locked: project.locked,
         admin_sudo: match project.admin_sudo {
             usher_store::AdminSudo::Passwordless => AdminSudo::Passwordless,
         },
@@ -72,8 +77,14 @@ pub(super) fn of_server(server: &ServerPlace, reached: &[Reached]) -> Result<Str
         (ServerRole::Bastion, None) => (Role::Bastion, BTreeMap::new()),
         (ServerRole::Target, _) => (Role::Target, BTreeMap::new()),
     };
-    ServerDocument { v: VERSION, server: ServerRef { id: server.id, name: server.name.clone() }, role, hops }
-        .encode()
+    ServerDocument {
+        v: VERSION,
+        server: ServerRef { id: server.id, name: server.name.clone() },
+        role,
+        hops,
+        locked: server.locked,
+    }
+    .encode()
 }
 
 /// One port per server: that of its most useful address, with every address that has the same.
@@ -115,16 +126,19 @@ mod tests {
                 gid: 63_002,
                 display_name: "Alice".parse().unwrap(),
                 admin: true,
+                locked: false,
             }],
             groups: vec![UnixGroup {
                 name: "sre".parse().unwrap(),
                 gid: 63_001,
                 members: ["alice".parse().unwrap()].into(),
             }],
+            locked: false,
         };
         let pin = Sha256::of(b"spki");
         let keys = TeamKeys {
             ssh_user_ca: vec!["ssh-ed25519 AAAA".to_owned()],
+            x509_ca: vec![],
             state_keys: vec![],
             pins: vec![pin],
         };
@@ -151,6 +165,7 @@ mod tests {
             name: "edge-1".parse().unwrap(),
             role: ServerRole::Bastion,
             bastion_group: Some("edge".parse().unwrap()),
+            locked: false,
         };
         let (own, one, two) = (server(9), server(1), server(2));
         let expected = format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use data_encoding::BASE64;
 use usher_account_lifecycle::allocate::{is_assignable_gid, is_assignable_uid};
-use usher_api::v1::{AccountConflict, ReportRequest, ReportResponse};
+use usher_api::v1::{AccountConflict, ReportRequest, ReportResponse, Trusts};
 use usher_audit::{Actor, Event, Record};
 use usher_store::servers::{self, Conflict, Report};
 use usher_types::Sha256;
@@ -27,6 +27,7 @@ pub(super) async fn handle(
         applied_generation: body.applied_generation,
         applied_server_generation: body.applied_server_generation,
         taken_ids: taken_ids(&body.taken_ids)?,
+        trusts: body.trusts.map(trusts).transpose()?,
         clock_offset_millis: body.clock.as_millis().saturating_sub(info.now.as_millis()),
     };
     let mut tx = app.store().begin().await?;
@@ -40,6 +41,17 @@ pub(super) async fn handle(
     }
     tx.commit().await?;
     Ok(Answer::ok(ReportResponse { clock: app.now(), pins: app.pin().into_iter().collect() }))
+}
+
+/// More keys than any project or team has at one time.
+const MAX_TRUSTED: usize = 64;
+
+fn trusts(given: Trusts) -> Result<servers::Trusts, ApiError> {
+    let Trusts { ssh_user_ca, x509_ca, state_keys, pins } = given;
+    if [&ssh_user_ca, &x509_ca, &state_keys, &pins].iter().any(|keys| keys.len() > MAX_TRUSTED) {
+        return Err(ApiError::invalid(format!("trusts: at most {MAX_TRUSTED} keys of a kind")));
+    }
+    Ok(servers::Trusts { ssh_user_ca, x509_ca, state_keys, pins })
 }
 
 /// Of the key in SSH wire format. The line was checked by `facts::parse`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use usher_ca::{Authorization as _, SourceAddresses};
 use usher_identity::SESSION_LIFETIME;
-use usher_policy::{AccessFacts, Decision, PortForwarding, Purpose};
+use usher_policy::{AccessFacts, Decision, Lock, Locked, PortForwarding, Purpose};
 use usher_types::{KeyId, Principal};
 
 use crate::fixture::{
@@ -228,4 +228,29 @@ fn capabilities_tell_when_a_second_decision_differs() {
         change(&mut facts);
         assert_ne!(first.capabilities(), allowed(&facts).capabilities());
     }
+}
+
+#[test]
+fn every_lock_denies_and_says_what_is_locked_why_and_what_lifts_it() {
+    let lock = |on| Lock { on, reason: "laptop stolen".parse().unwrap() };
+    for (on, code, what) in [
+        (Locked::Device, "device_locked", format!("device {}", device_id())),
+        (Locked::Project, "project_locked", "project shop".to_owned()),
+        (Locked::Server, "server_locked", "server web-1".to_owned()),
+        (Locked::User, "user_locked", "user alice".to_owned()),
+    ] {
+        let facts = AccessFacts { locks: vec![lock(on)], ..facts() };
+        let denial = denial(decide(&request(None, Purpose::Command), &facts));
+        assert_eq!(codes(&denial), [code]);
+        assert_eq!(denial.reasons().next().unwrap().to_string(), format!("{what} is locked: laptop stolen"));
+        assert!(denial.next().contains(&format!("`usher unlock {what}`")), "{}", denial.next());
+        assert!(!denial.hides_server());
+    }
+    denies(
+        |facts| {
+            facts.locks = vec![lock(Locked::Project), lock(Locked::User)];
+            facts.groups.clear();
+        },
+        &["project_locked", "user_locked", "no_access"],
+    );
 }

@@ -119,6 +119,7 @@ pub(crate) fn facts() -> AccessFacts {
             max_authentication_age: None,
         },
         assignments: vec![assignment(1, "operators", true, false), assignment(2, "auditors", false, false)],
+        locks: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ mod desired;
 mod directory;
 mod durability;
 mod epoch;
+mod locks;
 mod open;
 mod redemption;
 mod replay;

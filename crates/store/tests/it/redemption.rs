@@ -80,6 +80,7 @@ pub(crate) async fn report_taken(tx: &mut WriteTx, project: &Project, name: &str
         applied_server_generation: 1,
         taken_ids: taken.iter().copied().collect::<BTreeSet<_>>(),
         clock_offset_millis: 0,
+        trusts: None,
     };
     servers::report(tx, id, &report, NOW).await.unwrap().unwrap();
 }

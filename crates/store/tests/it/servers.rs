@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use usher_store::{
     ServerRole, desired, project_groups,
-    servers::{self, Conflict, Prior, Report, Reported, SILENT_AFTER},
+    servers::{self, Conflict, Prior, Report, Reported, SILENT_AFTER, Trusts},
 };
 use usher_testkit::{NOW, fixture};
-use usher_types::UnixTime;
+use usher_types::{Sha256, UnixTime};
 
 use crate::world::{World, bastion, facts, key, target};
 
@@ -125,6 +125,7 @@ fn report(facts: servers::HostFacts) -> Report {
         applied_server_generation: 1,
         taken_ids: BTreeSet::from([60_001, 60_002]),
         clock_offset_millis: -250,
+        trusts: None,
     }
 }
 
@@ -147,7 +148,7 @@ async fn a_report_moves_the_epoch_only_for_addresses_and_host_keys() {
         let mut tx = world.store.begin().await.unwrap();
         let before = tx.epoch().await.unwrap();
         let changed = servers::report(&mut tx, server, &report(facts), NOW).await.unwrap();
-        assert_eq!(changed, Some(Reported { addresses, host_keys }));
+        assert_eq!(changed, Some(Reported { addresses, host_keys, authorities: false }));
         assert_eq!(tx.epoch().await.unwrap() > before, addresses || host_keys);
         tx.commit().await.unwrap();
     }
@@ -199,4 +200,36 @@ async fn users_see_the_servers_of_their_projects_only() {
         assert_eq!(names, [name]);
     }
     assert!(servers::list_visible_to(&mut reader, fixture::user(3)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_server_trusts_moves_the_epoch_only_when_another_key_may_have_to_sign() {
+    let world = World::new().await;
+    world.project(1, "shop").await;
+    world.token(1, 1, 1, target(None)).await;
+    let server = world.enroll(1, "agent", "web-1").await.unwrap();
+    let trusts = |authority: Option<&[u8]>, pin: &[u8]| Trusts {
+        ssh_user_ca: authority.map(Sha256::of).into_iter().collect(),
+        pins: [Sha256::of(pin)].into(),
+        ..Trusts::default()
+    };
+    for (said, moved) in [
+        (Some(trusts(Some(b"old"), b"1")), true),
+        (Some(trusts(Some(b"old"), b"2")), false),
+        // An agent that has just started does not know: what it said before stands.
+        (None, false),
+        (Some(trusts(Some(b"new"), b"2")), true),
+        (Some(trusts(None, b"2")), true),
+    ] {
+        let mut tx = world.store.begin().await.unwrap();
+        let before = tx.epoch().await.unwrap();
+        let report = Report { trusts: said.clone(), ..report(facts(1)) };
+        let changed = servers::report(&mut tx, server, &report, NOW).await.unwrap().unwrap();
+        assert_eq!(changed.authorities, moved);
+        assert_eq!(tx.epoch().await.unwrap() > before, moved);
+        tx.commit().await.unwrap();
+        let row = servers::by_id(&mut world.store.read().await.unwrap(), server).await.unwrap().unwrap();
+        assert!(row.trusts.is_some());
+        assert!(said.is_none() || row.trusts == said);
+    }
 }
