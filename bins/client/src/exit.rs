@@ -133,6 +133,7 @@ fn exit_of(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::AccessDenied
         | ErrorCode::Forbidden
+        | ErrorCode::Locked
         | ErrorCode::UserDisabled
         | ErrorCode::DeviceRevoked => Exit::Denied,
         ErrorCode::DevicePending => Exit::ApprovalPending,

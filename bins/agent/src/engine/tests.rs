@@ -263,7 +263,7 @@ fn a_locked_user_is_out_and_comes_back() {
         let mut engine = engine();
         let mut document = project(&["alice", "bob"]);
         document.users.values_mut().for_each(|user| user.admin = true);
-        let mut offer = |engine: &mut Engine, generation, document: &StateDocument| {
+        let offer = |engine: &mut Engine, generation, document: &StateDocument| {
             engine.offer(signed_project(&team, generation, document), signed_server(&team, 1)).unwrap();
             engine.reconcile();
             assert_eq!(engine.pass().failed, []);
