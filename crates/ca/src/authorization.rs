@@ -23,11 +23,15 @@ pub trait Authorization {
     /// When the certificate is valid; must contain the time of signing.
     fn window(&self) -> ValidityWindow;
 
-    /// Whether a terminal may be asked for.
-    fn permit_pty(&self) -> bool;
+    /// Whether a terminal may be asked for; not unless an implementor says so.
+    fn permit_pty(&self) -> bool {
+        false
+    }
 
-    /// Whether ports may be forwarded.
-    fn permit_port_forwarding(&self) -> bool;
+    /// Whether ports may be forwarded; not unless an implementor says so.
+    fn permit_port_forwarding(&self) -> bool {
+        false
+    }
 
     /// Where the connection must come from, as the server sees it.
     fn source_addresses(&self) -> SourceAddresses;
@@ -39,7 +43,9 @@ pub trait Authorization {
     fn device_id(&self) -> DeviceId;
 
     /// Which address asked, for the extension `client-address@usher.internal`; informative, nothing enforces it.
-    fn client_address(&self) -> Option<IpAddr>;
+    fn client_address(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// Networks that a certificate may be used from: the critical option `source-address`.

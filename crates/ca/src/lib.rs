@@ -78,6 +78,8 @@
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 mod authorization;
+#[cfg(feature = "issue")]
+mod host;
 mod inspect;
 mod key;
 mod period;
@@ -106,8 +108,9 @@ pub use signature::{Signature, SignatureForm};
 pub use verify::{VerifiedCertificate, VerifyError, verify_at};
 #[cfg(feature = "issue")]
 pub use {
+    host::{HostAuthorization, HostPrincipal, HostPrincipals, ParseHostPrincipalError},
     portable::{PortableEd25519, PortableP256},
-    prepare::{PrepareError, ToBeSigned, prepare},
-    seal::{Certificate, SealError},
-    signer::{CheckKeyError, CheckedKey, IssueError, LocalKey, SignError, Signer, issue},
+    prepare::{HostToBeSigned, PrepareError, ToBeSigned, prepare, prepare_host},
+    seal::{Certificate, HostCertificate, SealError},
+    signer::{CheckKeyError, CheckedKey, IssueError, LocalKey, SignError, Signer, issue, issue_host},
 };

@@ -2,10 +2,10 @@
 
 use rand_core::CryptoRng;
 use thiserror::Error;
-use usher_types::{KeyId, UnixTime, ValidityWindow};
+use usher_types::{KeyId, Principal, UnixTime, ValidityWindow};
 
 use crate::{
-    Authorization, CaPublicKey, Serial, SubjectKey,
+    Authorization, CaPublicKey, HostAuthorization, HostCertificate, Period, Serial, SubjectKey,
     profile::{PERMIT_PORT_FORWARDING, PERMIT_PTY, SOURCE_ADDRESS},
     wire::Writer,
 };
@@ -19,6 +19,8 @@ const USER: &str = "user@usher.internal";
 
 /// `SSH2_CERT_TYPE_USER` (draft-miller-ssh-cert section 2.1).
 const USER_CERTIFICATE: u32 = 1;
+/// `SSH2_CERT_TYPE_HOST`.
+const HOST_CERTIFICATE: u32 = 2;
 
 /// Names and values, sorted by name, each name once.
 pub(crate) type Options = Vec<(&'static str, String)>;
@@ -26,15 +28,21 @@ pub(crate) type Options = Vec<(&'static str, String)>;
 /// What a certificate is going to say. Kept until the end, to be compared with what it says.
 #[derive(Debug)]
 pub(crate) struct Profile {
+    pub(crate) kind: u32,
     pub(crate) critical_options: Options,
     pub(crate) extensions: Options,
-    pub(crate) key_id: KeyId,
+    pub(crate) key_id: String,
     pub(crate) nonce: [u8; 32],
-    pub(crate) principal: usher_types::Principal,
-    pub(crate) principal_text: String,
+    pub(crate) principals: Vec<String>,
     pub(crate) serial: Serial,
     pub(crate) subject: SubjectKey,
-    pub(crate) window: ValidityWindow,
+    pub(crate) period: Period,
+}
+
+impl Profile {
+    pub(crate) fn is_user(&self) -> bool {
+        self.kind == USER_CERTIFICATE
+    }
 }
 
 /// A complete certificate but for its signature. Cannot be cloned: one authorization, one certificate.
@@ -43,6 +51,20 @@ pub(crate) struct Profile {
 #[derive(Debug)]
 #[must_use = "a prepared certificate is nothing until it is sealed"]
 pub struct ToBeSigned {
+    pub(crate) unsigned: Unsigned,
+    pub(crate) key_id: KeyId,
+    pub(crate) principal: Principal,
+    pub(crate) window: ValidityWindow,
+}
+
+/// A complete host certificate but for its signature, otherwise like [`ToBeSigned`].
+#[derive(Debug)]
+#[must_use = "a prepared certificate is nothing until it is sealed"]
+pub struct HostToBeSigned(pub(crate) Unsigned);
+
+/// What both kinds have.
+#[derive(Debug)]
+pub(crate) struct Unsigned {
     pub(crate) authority: CaPublicKey,
     pub(crate) bytes: Vec<u8>,
     pub(crate) profile: Profile,
@@ -57,6 +79,9 @@ pub enum PrepareError {
     /// The certificate would reach [`ToBeSigned::MAX`] bytes.
     #[error("the certificate would be too large to sign")]
     TooLarge,
+    /// The certificate would live longer than one of its kind may.
+    #[error("the certificate would live too long")]
+    TooLong,
 }
 
 impl ToBeSigned {
@@ -66,13 +91,27 @@ impl ToBeSigned {
     /// What the certificate authority signs.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.unsigned.bytes
     }
 
     /// The certificate's serial, known before it is signed.
     #[must_use]
     pub fn serial(&self) -> Serial {
-        self.profile.serial
+        self.unsigned.profile.serial
+    }
+}
+
+impl HostToBeSigned {
+    /// What the certificate authority signs.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The certificate's serial, known before it is signed.
+    #[must_use]
+    pub fn serial(&self) -> Serial {
+        self.0.profile.serial
     }
 }
 
@@ -93,23 +132,61 @@ pub fn prepare(
         return Err(PrepareError::NotValidNow);
     }
     let (nonce, serial) = random(rng);
-    let principal = authorization.principal();
+    let (key_id, principal) = (authorization.key_id(), authorization.principal());
     let profile = Profile {
+        kind: USER_CERTIFICATE,
         critical_options: critical_options(&authorization),
         extensions: extensions(&authorization),
-        key_id: authorization.key_id(),
+        key_id: key_id.as_str().to_owned(),
         nonce,
-        principal_text: principal.to_string(),
-        principal,
+        principals: vec![principal.to_string()],
         serial,
         subject: *subject,
-        window,
+        period: window.into(),
     };
+    Ok(ToBeSigned { unsigned: lay_out(profile, authority)?, key_id, principal, window })
+}
+
+/// Lays out a host certificate for `subject`, to be signed by `authority`. Consumes the authorization.
+///
+/// # Errors
+/// [`PrepareError`].
+#[expect(clippy::needless_pass_by_value, reason = "an authorization is good for one certificate")]
+pub fn prepare_host(
+    authorization: impl HostAuthorization,
+    subject: &SubjectKey,
+    authority: &CaPublicKey,
+    now: UnixTime,
+    rng: &mut impl CryptoRng,
+) -> Result<HostToBeSigned, PrepareError> {
+    let period = authorization.period();
+    if !period.contains(now) {
+        return Err(PrepareError::NotValidNow);
+    }
+    if period.length() > HostCertificate::MAX {
+        return Err(PrepareError::TooLong);
+    }
+    let (nonce, serial) = random(rng);
+    let profile = Profile {
+        kind: HOST_CERTIFICATE,
+        critical_options: Options::new(),
+        extensions: Options::new(),
+        key_id: authorization.key_id().to_string(),
+        nonce,
+        principals: authorization.principals().iter().map(ToString::to_string).collect(),
+        serial,
+        subject: *subject,
+        period,
+    };
+    lay_out(profile, authority).map(HostToBeSigned)
+}
+
+fn lay_out(profile: Profile, authority: &CaPublicKey) -> Result<Unsigned, PrepareError> {
     let bytes = encode(&profile, authority);
     if bytes.len() >= ToBeSigned::MAX {
         return Err(PrepareError::TooLarge);
     }
-    Ok(ToBeSigned { authority: *authority, bytes, profile })
+    Ok(Unsigned { authority: *authority, bytes, profile })
 }
 
 /// Nonce and serial from one draw: with the system's source, each draw is a system call.
@@ -156,11 +233,11 @@ fn encode(profile: &Profile, authority: &CaPublicKey) -> Vec<u8> {
     writer.string(&profile.nonce);
     writer.string(profile.subject.as_bytes());
     writer.u64(profile.serial.get());
-    writer.u32(USER_CERTIFICATE);
-    writer.string(profile.key_id.as_str().as_bytes());
-    writer.nested(|writer| writer.string(profile.principal_text.as_bytes()));
-    writer.u64(seconds(profile.window.valid_after()));
-    writer.u64(seconds(profile.window.valid_before()));
+    writer.u32(profile.kind);
+    writer.string(profile.key_id.as_bytes());
+    writer.nested(|writer| profile.principals.iter().for_each(|name| writer.string(name.as_bytes())));
+    writer.u64(seconds(profile.period.valid_after()));
+    writer.u64(seconds(profile.period.valid_before()));
     options(&mut writer, &profile.critical_options);
     options(&mut writer, &profile.extensions);
     writer.string(b""); // reserved
@@ -182,7 +259,7 @@ fn options(writer: &mut Writer, options: &Options) {
     });
 }
 
-/// INVARIANT: a [`ValidityWindow`] begins after 1970.
+/// INVARIANT: a [`Period`] begins after 1970.
 pub(crate) fn seconds(time: UnixTime) -> u64 {
     u64::try_from(time.as_secs()).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! Second half of issuing: from a signature to a [`Certificate`], after everything has been checked once more.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use data_encoding::BASE64;
 use ssh_key::{
@@ -11,8 +11,9 @@ use thiserror::Error;
 use usher_types::{KeyId, Principal, Sha256, ValidityWindow};
 
 use crate::{
-    BadSignature, CaPublicKey, CheckedKey, Serial, SignError, Signature, SubjectKey, ToBeSigned,
-    prepare::{CERTIFICATE_TYPE, Options, Profile, seconds},
+    BadSignature, CaPublicKey, CheckedKey, HostToBeSigned, Serial, SignError, Signature, SubjectKey,
+    ToBeSigned,
+    prepare::{CERTIFICATE_TYPE, Options, Profile, Unsigned, seconds},
     wire::Writer,
 };
 
@@ -39,6 +40,14 @@ pub struct Certificate {
     serial: Serial,
     subject: SubjectKey,
     window: ValidityWindow,
+}
+
+/// A signed certificate of a host, good for exactly the names that its authorization allowed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostCertificate {
+    blob: Vec<u8>,
+    serial: Serial,
+    subject: SubjectKey,
 }
 
 /// Why a signature did not make a certificate.
@@ -70,7 +79,7 @@ impl ToBeSigned {
     /// # Errors
     /// [`SealError`].
     pub fn seal(self, signature: Signature) -> Result<Certificate, SealError> {
-        self.authority.verify(&self.bytes, &signature).map_err(SealError::Signature)?;
+        self.unsigned.verify(&signature)?;
         self.complete(&signature)
     }
 
@@ -80,21 +89,61 @@ impl ToBeSigned {
     /// # Errors
     /// [`SealError`].
     pub fn sign_with(self, key: &CheckedKey) -> Result<Certificate, SealError> {
-        if *key.authority() != self.authority {
-            return Err(SealError::WrongKey);
-        }
-        let signature = key.sign_now(&self.bytes).map_err(SealError::Sign)?;
+        let signature = self.unsigned.sign(key)?;
         self.complete(&signature)
     }
 
     fn complete(self, signature: &Signature) -> Result<Certificate, SealError> {
+        let Self { unsigned, key_id, principal, window } = self;
+        let (blob, Profile { serial, subject, .. }) = unsigned.complete(signature)?;
+        Ok(Certificate { blob, key_id, principal, serial, subject, window })
+    }
+}
+
+impl HostToBeSigned {
+    /// Completes the certificate with a signature made elsewhere, which is verified first.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn seal(self, signature: Signature) -> Result<HostCertificate, SealError> {
+        self.0.verify(&signature)?;
+        self.complete(&signature)
+    }
+
+    /// Signs and completes the certificate with a key of this process; see [`ToBeSigned::sign_with`].
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn sign_with(self, key: &CheckedKey) -> Result<HostCertificate, SealError> {
+        let signature = self.0.sign(key)?;
+        self.complete(&signature)
+    }
+
+    fn complete(self, signature: &Signature) -> Result<HostCertificate, SealError> {
+        let (blob, Profile { serial, subject, .. }) = self.0.complete(signature)?;
+        Ok(HostCertificate { blob, serial, subject })
+    }
+}
+
+impl Unsigned {
+    fn verify(&self, signature: &Signature) -> Result<(), SealError> {
+        self.authority.verify(&self.bytes, signature).map_err(SealError::Signature)
+    }
+
+    fn sign(&self, key: &CheckedKey) -> Result<Signature, SealError> {
+        if *key.authority() != self.authority {
+            return Err(SealError::WrongKey);
+        }
+        key.sign_now(&self.bytes).map_err(SealError::Sign)
+    }
+
+    fn complete(self, signature: &Signature) -> Result<(Vec<u8>, Profile), SealError> {
         let Self { authority, bytes, profile } = self;
         let mut writer = Writer::append_to(bytes);
         writer.nested(|writer| signature.write(writer));
         let blob = writer.finish();
         check(&blob, &profile, &authority)?;
-        let Profile { key_id, principal, serial, subject, window, .. } = profile;
-        Ok(Certificate { blob, key_id, principal, serial, subject, window })
+        Ok((blob, profile))
     }
 }
 
@@ -102,16 +151,15 @@ impl ToBeSigned {
 fn check(blob: &[u8], profile: &Profile, authority: &CaPublicKey) -> Result<(), SealError> {
     let read = ssh_key::Certificate::from_bytes(blob).map_err(|_error| SealError::Unreadable)?;
     let subject = KeyData::Ed25519(Ed25519PublicKey(*profile.subject.as_bytes()));
-    let principals = read.valid_principals();
     let checks = [
-        ("type", read.cert_type().is_user()),
+        ("type", read.cert_type().is_user() == profile.is_user()),
         ("nonce", read.nonce() == profile.nonce),
         ("subject key", *read.public_key() == subject),
         ("serial", read.serial() == profile.serial.get()),
-        ("key id", read.key_id() == profile.key_id.as_str()),
-        ("principal", matches!(principals, [only] if *only == profile.principal_text)),
-        ("start of validity", read.valid_after() == seconds(profile.window.valid_after())),
-        ("end of validity", read.valid_before() == seconds(profile.window.valid_before())),
+        ("key id", read.key_id() == profile.key_id),
+        ("principals", !profile.principals.is_empty() && read.valid_principals() == profile.principals),
+        ("start of validity", read.valid_after() == seconds(profile.period.valid_after())),
+        ("end of validity", read.valid_before() == seconds(profile.period.valid_before())),
         ("critical options", same(read.critical_options(), &profile.critical_options)),
         ("extensions", same(read.extensions(), &profile.extensions)),
         ("signature key", authority.is(read.signature_key())),
@@ -131,11 +179,7 @@ impl Certificate {
     /// `ssh-ed25519-cert-v01@openssh.com AAAA...`, one line without a comment.
     #[must_use]
     pub fn to_openssh(&self) -> String {
-        let mut text = String::with_capacity(self.blob.len().saturating_mul(2));
-        text.push_str(CERTIFICATE_TYPE);
-        text.push(' ');
-        BASE64.encode_append(&self.blob, &mut text);
-        text
+        to_openssh(&self.blob)
     }
 
     /// The certificate in SSH's binary form.
@@ -178,6 +222,55 @@ impl Certificate {
     #[must_use]
     pub fn window(&self) -> ValidityWindow {
         self.window
+    }
+}
+
+impl HostCertificate {
+    /// The longest life of a host's certificate.
+    pub const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+    /// `ssh-ed25519-cert-v01@openssh.com AAAA...`, one line without a comment: what `HostCertificate` of sshd points to.
+    #[must_use]
+    pub fn to_openssh(&self) -> String {
+        to_openssh(&self.blob)
+    }
+
+    /// The certificate in SSH's binary form.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.blob
+    }
+
+    /// SHA-256 of [`HostCertificate::as_bytes`].
+    #[must_use]
+    pub fn sha256(&self) -> Sha256 {
+        Sha256::of(&self.blob)
+    }
+
+    /// The serial.
+    #[must_use]
+    pub fn serial(&self) -> Serial {
+        self.serial
+    }
+
+    /// The key that the certificate is for.
+    #[must_use]
+    pub fn subject(&self) -> &SubjectKey {
+        &self.subject
+    }
+}
+
+fn to_openssh(blob: &[u8]) -> String {
+    let mut text = String::with_capacity(blob.len().saturating_mul(2));
+    text.push_str(CERTIFICATE_TYPE);
+    text.push(' ');
+    BASE64.encode_append(blob, &mut text);
+    text
+}
+
+impl fmt::Debug for HostCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostCertificate").field("serial", &self.serial).finish_non_exhaustive()
     }
 }
 

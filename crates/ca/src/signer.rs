@@ -8,8 +8,8 @@ use thiserror::Error;
 use usher_types::UnixTime;
 
 use crate::{
-    Authorization, BadSignature, CaPublicKey, Certificate, PrepareError, SealError, Signature, SubjectKey,
-    prepare,
+    Authorization, BadSignature, CaPublicKey, Certificate, HostAuthorization, HostCertificate, PrepareError,
+    SealError, Signature, SubjectKey, prepare, prepare_host,
 };
 
 /// A certificate authority's key, wherever it lives.
@@ -138,6 +138,26 @@ pub async fn issue<S: Signer + ?Sized>(
 ) -> Result<Certificate, IssueError> {
     let prepared =
         prepare(authorization, subject, &signer.public_key(), now, rng).map_err(IssueError::Prepare)?;
+    if let Some(key) = signer.checked() {
+        return prepared.sign_with(key).map_err(IssueError::Seal);
+    }
+    let signature = signer.sign(prepared.bytes()).await.map_err(IssueError::Sign)?;
+    prepared.seal(signature).map_err(IssueError::Seal)
+}
+
+/// Prepares, signs and seals one host certificate.
+///
+/// # Errors
+/// [`IssueError`].
+pub async fn issue_host<S: Signer + ?Sized>(
+    signer: &S,
+    authorization: impl HostAuthorization,
+    subject: &SubjectKey,
+    now: UnixTime,
+    rng: &mut impl CryptoRng,
+) -> Result<HostCertificate, IssueError> {
+    let prepared =
+        prepare_host(authorization, subject, &signer.public_key(), now, rng).map_err(IssueError::Prepare)?;
     if let Some(key) = signer.checked() {
         return prepared.sign_with(key).map_err(IssueError::Seal);
     }

@@ -24,6 +24,7 @@
 
 mod constraint;
 mod enrolled;
+mod listener;
 mod name;
 mod pasted;
 mod placement;
@@ -32,6 +33,7 @@ mod topology;
 
 pub use constraint::{Cidr, NamePattern, ParseCidrError, ParsePatternError};
 pub use enrolled::EnrolledServer;
+pub use listener::{EnrolledAgent, ListenerGrant, NotItsKey, ServerRecord};
 pub use name::{MAX_NAME_ATTEMPTS, NamesExhausted, allocate_name};
 pub use pasted::{PastedToken, PastedTokenError};
 pub use placement::{Placement, PlacementError, ServerRole};

@@ -2,9 +2,13 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use usher_ca::{Authorization, SourceAddresses};
+use usher_ca::{
+    Authorization, SourceAddresses,
+    x509::{ClientAuthorization, ClientIdentity, UserPrincipalName},
+};
 use usher_types::{
-    ConnectionId, DeviceId, KeyId, LoginName, Principal, ProjectId, ServerId, UserId, ValidityWindow,
+    ConnectionId, DeviceId, KeyId, LoginName, Principal, ProjectId, ServerId, TeamSlug, UserId,
+    ValidityWindow,
 };
 
 /// What a grant permits, without the moment it was made: to compare two decisions about the same request.
@@ -108,6 +112,23 @@ impl Grant {
         self.leg(Principal::hop(bastion, next), false, true, SourceAddresses::any())
     }
 
+    /// What the target's listener may be shown instead: an X.509 certificate for the same user, server and time. With
+    /// `smart_card`, which the directory says, it also logs in to that account of a domain.
+    pub fn client(&self, team: TeamSlug, smart_card: Option<UserPrincipalName>) -> ClientGrant {
+        ClientGrant {
+            identity: ClientIdentity {
+                team,
+                project_id: self.capabilities.project_id,
+                user_id: self.user_id,
+                device_id: self.device_id,
+                server_id: self.capabilities.server_id,
+                connection_id: self.connection_id,
+            },
+            window: self.window,
+            smart_card,
+        }
+    }
+
     fn leg(
         &self,
         principal: Principal,
@@ -187,5 +208,35 @@ impl Authorization for LegGrant {
 
     fn client_address(&self) -> Option<IpAddr> {
         self.client_address
+    }
+}
+
+/// Proof that one X.509 client certificate may be signed. Made from a [`Grant`] alone, not cloneable, used up by signing.
+///
+/// ```compile_fail,E0451
+/// use usher_policy::ClientGrant;
+/// fn forge(grant: ClientGrant) -> ClientGrant {
+///     ClientGrant { smart_card: None, ..grant }
+/// }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct ClientGrant {
+    identity: ClientIdentity,
+    window: ValidityWindow,
+    smart_card: Option<UserPrincipalName>,
+}
+
+impl ClientAuthorization for ClientGrant {
+    fn identity(&self) -> ClientIdentity {
+        self.identity.clone()
+    }
+
+    fn window(&self) -> ValidityWindow {
+        self.window
+    }
+
+    fn smart_card(&self) -> Option<UserPrincipalName> {
+        self.smart_card.clone()
     }
 }

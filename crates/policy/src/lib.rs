@@ -52,4 +52,4 @@ pub use decision::{Decision, Denial, Reason, StepUp};
 pub use facts::{
     AccessFacts, AccessRequest, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
 };
-pub use grant::{Capabilities, Grant, LegGrant};
+pub use grant::{Capabilities, ClientGrant, Grant, LegGrant};

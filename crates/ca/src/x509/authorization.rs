@@ -20,7 +20,9 @@ pub trait ClientAuthorization {
 
     /// The account in a Windows or Kerberos domain that the certificate logs in to, as a smart card does; `None` for a
     /// certificate that only a TLS server looks at.
-    fn smart_card(&self) -> Option<UserPrincipalName>;
+    fn smart_card(&self) -> Option<UserPrincipalName> {
+        None
+    }
 }
 
 /// Proof that a server may have one certificate for its own listener.

@@ -1,4 +1,4 @@
-//! In the product, only the grants of the policy crate authorize a certificate.
+//! In the product, only grants of the policy crate, and the proof that a server's own agent asks, authorize a certificate.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 }
 
 #[test]
-fn only_grants_authorize() {
+fn only_grants_and_enrolled_agents_authorize() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = Vec::new();
     for group in ["crates", "bins"] {
@@ -25,5 +25,13 @@ fn only_grants_authorize() {
             sources(&package.unwrap().path().join("src"), &mut found);
         }
     }
-    assert_eq!(found, ["impl Authorization for LegGrant {"]);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "impl Authorization for LegGrant {",
+            "impl ClientAuthorization for ClientGrant {",
+            "impl ServerAuthorization for ListenerGrant {",
+        ]
+    );
 }

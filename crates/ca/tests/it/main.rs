@@ -11,6 +11,7 @@
 
 mod example;
 mod forge;
+mod host;
 mod implementors;
 mod inspect;
 mod issue;

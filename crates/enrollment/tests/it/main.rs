@@ -3,6 +3,7 @@
 
 mod constraint;
 mod fixture;
+mod listener;
 mod name;
 mod pasted;
 mod placement;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use usher_ca::{Authorization as _, SourceAddresses};
+use usher_ca::{Authorization as _, SourceAddresses, x509::ClientAuthorization as _};
 use usher_policy::AccessFacts;
 use usher_types::{Principal, ProjectId, ServerId};
 
@@ -54,4 +54,18 @@ fn every_leg_has_a_principal_of_its_own() {
     for leg in &legs[..3] {
         assert_eq!(leg.principal().account(), usher_types::HOP_LOGIN);
     }
+}
+
+/// The same for the certificate that a listener is shown: it names one server of one project, for as long as the others.
+#[test]
+fn the_certificate_for_a_listener_names_the_granted_server_alone() {
+    let grant = allowed(&facts_of(2, 20));
+    let client = grant.client("acme".parse().unwrap(), None);
+    let identity = client.identity();
+    assert_eq!((identity.project_id, identity.server_id), (project_id(2), server_id(20)));
+    assert_eq!((identity.user_id, identity.device_id), (grant.user_id(), grant.device_id()));
+    assert_eq!(identity.connection_id, grant.connection_id());
+    assert_eq!((client.window(), client.smart_card()), (grant.window(), None));
+    let card = grant.client("acme".parse().unwrap(), Some("alice@EXAMPLE.COM".parse().unwrap()));
+    assert_eq!(card.smart_card().unwrap().as_str(), "alice@EXAMPLE.COM");
 }
