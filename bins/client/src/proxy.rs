@@ -1,7 +1,12 @@
 //! `usher proxy`: what `ssh` runs as its `ProxyCommand`. Gets routes from the background process, opens the first that
 //! answers, and copies bytes. The server's identity is checked by the `ssh` that started it, end to end.
 
-use std::{path::Path, sync::mpsc, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+    sync::mpsc,
+    time::Duration,
+};
 
 use usher_api::v1::Purpose;
 use usher_types::LoginName;
@@ -69,6 +74,24 @@ fn parse_purpose(text: &str) -> Result<Purpose, String> {
 /// # Errors
 /// Why there is no connection.
 pub fn run(context: &Context, command: &ProxyCommand) -> Result<(), Failure> {
+    let (agent, wire, banner) = connect(context, command).inspect_err(|_failure| greet())?;
+    let ended = pump::run(wire, &banner);
+    // The control connection stays open until the end: keys and slots live as long as it does.
+    drop(agent);
+    ended
+}
+
+/// There is no connection, and we say why. Without this greeting ssh would complain about its absence as well; so one line
+/// of its own is left, that the connection was closed.
+fn greet() {
+    let mut stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        // Who is gone needs no greeting.
+        let _ = stdout.write_all(b"SSH-2.0-usher\r\n").and_then(|()| stdout.flush());
+    }
+}
+
+fn connect(context: &Context, command: &ProxyCommand) -> Result<(ControlClient, Wire, Vec<u8>), Failure> {
     let runtime = command.socket.as_deref().and_then(Path::parent).unwrap_or(&context.environment.runtime);
     let request = connect_request(context, command)?;
     let deadline = clock::monotonic() + RETRY_FOR;
@@ -84,8 +107,7 @@ pub fn run(context: &Context, command: &ProxyCommand) -> Result<(), Failure> {
                 // A name that is not remembered costs one broker round trip next time, no more.
                 let _ =
                     index::remember(&context.environment.names(), request.team.as_str(), &connected.server);
-                // The control connection stays open until the end: keys and slots live as long as it does.
-                return pump::run(wire, &banner);
+                return Ok((agent, wire, banner));
             }
             Err(lost) if lost.again && clock::monotonic() < deadline => {
                 clock::pause(random::jitter(1000));

@@ -179,6 +179,7 @@ fn a_denial_says_every_reason_and_what_to_do() {
     ] {
         assert!(said.contains(line), "{said}");
     }
+    assert!(!said.contains("kex_exchange_identification"), "one story, not two: {said}");
 }
 
 #[test]
