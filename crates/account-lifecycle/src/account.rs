@@ -149,6 +149,26 @@ impl fmt::Display for Shell {
     }
 }
 
+/// What sshd forwards for managed accounts at most; whether it forwards for one connection, the certificate says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortForwarding {
+    /// Both ways: people may open ports on the server too.
+    All,
+    /// Towards the server and what it reaches. What a later version may say means this to an earlier agent.
+    #[default]
+    #[serde(other)]
+    Local,
+}
+
+impl PortForwarding {
+    /// Whether this is [`Self::Local`], which documents leave out: they are the same bytes as before there was a choice.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
+}
+
 /// How members of the administrators' group use sudo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use usher_types::{Principal, ServerId};
 
 use crate::{
-    account::{AdminSudo, Shell, UnixName},
+    account::{AdminSudo, PortForwarding, Shell, UnixName},
     plan::{Conflict, ConflictKind},
     render,
     state::{RefusedEntry, Role, ServerDocument, StateDocument},
@@ -20,6 +20,8 @@ pub struct Desired {
     pub groups: BTreeMap<UnixName, DesiredGroup>,
     /// Whether administrators get sudo at all.
     pub sudo: Sudo,
+    /// What sshd forwards for managed accounts at most.
+    pub port_forwarding: PortForwarding,
     /// Content of the user CA file.
     pub user_ca: String,
     /// Content of the hop account's principals file, on bastions.
@@ -95,6 +97,7 @@ impl Desired {
             let reason = format!("{bad} of the project's user CA keys cannot be read and are left out");
             desired.conflicts.push(Conflict::new(ConflictKind::Sshd, "user_ca.pub", reason));
         }
+        desired.port_forwarding = project.port_forwarding;
         desired.sudo = match project.admin_sudo {
             AdminSudo::Passwordless => Sudo::Passwordless,
             AdminSudo::StepUp => {

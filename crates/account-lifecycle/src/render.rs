@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use usher_types::{HOP_LOGIN, Principal, ServerId, Sha256};
 
 use crate::{
-    account::{ADMIN_GROUP, MANAGED_GROUP},
+    account::{ADMIN_GROUP, MANAGED_GROUP, PortForwarding},
     state::HopEntry,
 };
 
@@ -114,7 +114,8 @@ pub fn sudoers() -> String {
     format!("{HEADER}%{ADMIN_GROUP} ALL=(ALL:ALL) NOPASSWD: ALL\n")
 }
 
-/// What the drop-in makes sshd do for every managed account: (keyword as `sshd -T` prints it, value).
+/// What the drop-in makes sshd do for every managed account, besides [`forwarding_effect`]: (keyword as `sshd -T` prints
+/// it, value).
 pub const MANAGED_EFFECT: &[(&str, &str)] = &[
     ("trustedusercakeys", "/etc/ssh/usher/user_ca.pub"),
     ("authorizedprincipalsfile", "/etc/ssh/usher/principals/%u"),
@@ -126,8 +127,23 @@ pub const MANAGED_EFFECT: &[(&str, &str)] = &[
     ("kbdinteractiveauthentication", "no"),
     ("hostbasedauthentication", "no"),
     ("permituserrc", "no"),
-    ("allowtcpforwarding", "local"),
+    ("allowagentforwarding", "no"),
+    ("permittunnel", "no"),
+    ("x11forwarding", "no"),
 ];
+
+/// What the drop-in makes sshd forward for managed accounts of people.
+#[must_use]
+pub fn forwarding_effect(forwarding: PortForwarding) -> (&'static str, &'static str) {
+    ("allowtcpforwarding", allow_tcp_forwarding(forwarding))
+}
+
+fn allow_tcp_forwarding(forwarding: PortForwarding) -> &'static str {
+    match forwarding {
+        PortForwarding::All => "yes",
+        PortForwarding::Local => "local",
+    }
+}
 
 /// What it makes sshd do for the hop account besides.
 pub const HOP_EFFECT: &[(&str, &str)] = &[
@@ -145,7 +161,8 @@ pub const HOP_EFFECT: &[(&str, &str)] = &[
 
 /// The sshd drop-in. Among `Match` blocks the first value wins, so the hop account's own block comes first.
 #[must_use]
-pub fn sshd_drop_in() -> String {
+pub fn sshd_drop_in(forwarding: PortForwarding) -> String {
+    let allowed = allow_tcp_forwarding(forwarding);
     format!(
         "{HEADER}\
 Match User {HOP_LOGIN}
@@ -172,7 +189,10 @@ Match Group {MANAGED_GROUP}
     GSSAPIAuthentication no
     HostbasedAuthentication no
     PermitUserRC no
-    AllowTcpForwarding local
+    AllowAgentForwarding no
+    PermitTunnel no
+    X11Forwarding no
+    AllowTcpForwarding {allowed}
     AllowStreamLocalForwarding local
 "
     )

@@ -23,7 +23,7 @@ use usher_types::{
     UnixTime, UserId,
 };
 
-use crate::account::{AdminSudo, Shell};
+use crate::account::{AdminSudo, PortForwarding, Shell};
 
 /// The highest document version that this build writes and understands.
 pub const VERSION: u32 = 1;
@@ -45,6 +45,9 @@ pub struct StateDocument {
     pub locked: bool,
     /// How administrators use sudo.
     pub admin_sudo: AdminSudo,
+    /// What sshd forwards for managed accounts at most.
+    #[serde(skip_serializing_if = "PortForwarding::is_local")]
+    pub port_forwarding: PortForwarding,
     /// Who has an account.
     pub users: BTreeMap<LoginName, UserEntry>,
     /// Project groups that are Unix groups.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    account::{Shell, UnixName},
+    account::{PortForwarding, Shell, UnixName},
     ownership::Claim,
 };
 
@@ -168,6 +168,8 @@ pub enum Step {
     WriteSshdDropIn {
         /// Its content.
         content: String,
+        /// What it says about forwarding.
+        forwarding: PortForwarding,
         /// A managed account to compare sshd's effective settings for.
         managed: UnixName,
         /// Whether this host forwards, so that the hop account's settings must hold too.

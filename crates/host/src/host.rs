@@ -208,9 +208,10 @@ impl Host for LinuxHost {
             }
             Step::WriteCa { content } => sshd::write_ca(content),
             Step::WritePrincipals { account, content } => sshd::write_principals(account.as_str(), content),
-            Step::WriteSshdDropIn { content, managed, hop } => {
+            Step::WriteSshdDropIn { content, forwarding, managed, hop } => {
                 let unmanaged = self.unmanaged.clone();
-                let drop_in = DropIn { content, managed, hop: *hop, unmanaged: &unmanaged };
+                let drop_in =
+                    DropIn { content, forwarding: *forwarding, managed, hop: *hop, unmanaged: &unmanaged };
                 self.write_sshd_drop_in(&drop_in)
             }
             Step::WriteSudoers { content, admin } => {

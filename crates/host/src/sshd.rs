@@ -11,10 +11,10 @@ mod listener;
 use std::{collections::BTreeMap, path::Path};
 
 use usher_account_lifecycle::{
-    account::UnixName,
+    account::{PortForwarding, UnixName},
     observed::{FileState, SshdSupport},
     ownership::ManagedFile,
-    render::{HOP_EFFECT, MANAGED_EFFECT},
+    render::{HOP_EFFECT, MANAGED_EFFECT, forwarding_effect},
 };
 use usher_types::Sha256;
 
@@ -154,6 +154,8 @@ pub(crate) fn observe_principals() -> Result<BTreeMap<String, FileState>, HostEr
 #[derive(Debug)]
 pub(crate) struct DropIn<'a> {
     pub(crate) content: &'a str,
+    /// What it says about forwarding.
+    pub(crate) forwarding: PortForwarding,
     /// A managed account.
     pub(crate) managed: &'a UnixName,
     /// Whether the hop account is there.
@@ -246,8 +248,9 @@ fn effective_for_unmanaged(configuration: &Path, drop_in: &DropIn<'_>) -> Result
 /// The configuration is valid, does what it should for managed accounts, and nothing new for the others.
 fn prove(configuration: &Path, drop_in: &DropIn<'_>, before: &Before) -> Result<(), HostError> {
     effective::check(configuration)?;
-    Effective::of(configuration, drop_in.managed.as_str())?
-        .expect(drop_in.managed.as_str(), MANAGED_EFFECT)?;
+    let managed = Effective::of(configuration, drop_in.managed.as_str())?;
+    managed.expect(drop_in.managed.as_str(), MANAGED_EFFECT)?;
+    managed.expect(drop_in.managed.as_str(), &[forwarding_effect(drop_in.forwarding)])?;
     if drop_in.hop {
         let hop = UnixName::hop();
         let effective = Effective::of(configuration, hop.as_str())?;

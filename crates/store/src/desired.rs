@@ -12,14 +12,14 @@ use usher_types::{
 };
 
 use crate::{
-    AdminSudo, Conn, ServerRole, StoreError, WriteTx,
+    AdminSudo, Conn, PortForwarding, ServerRole, StoreError, WriteTx,
     conn::query,
     row::{Columns, Row, statements},
     servers::HostFacts,
 };
 
 statements! {
-    PROJECT = "SELECT id, slug, admin_sudo,
+    PROJECT = "SELECT id, slug, admin_sudo, port_forwarding,
         (SELECT COUNT(*) FROM locks l WHERE l.kind = 'project' AND l.target = projects.id) AS locks
         FROM projects WHERE id = $1";
     ACCOUNTS = "SELECT a.user_id, a.login, a.unix_uid, a.unix_gid, u.display_name, MAX(g.server_admin) AS admin,
@@ -70,6 +70,8 @@ pub struct ProjectState {
     pub slug: ProjectSlug,
     /// How administrators use sudo.
     pub admin_sudo: AdminSudo,
+    /// What may be forwarded on its servers.
+    pub port_forwarding: PortForwarding,
     /// Active users with access to its servers.
     pub accounts: Vec<Account>,
     /// Its groups.
@@ -229,6 +231,7 @@ async fn project_state(conn: &mut Conn, id: &str) -> Result<Option<ProjectState>
         id: row.parse("id")?,
         slug: row.parse("slug")?,
         admin_sudo: row.parse("admin_sudo")?,
+        port_forwarding: row.parse("port_forwarding")?,
         accounts,
         groups,
         locked: row.int("locks")? > 0,

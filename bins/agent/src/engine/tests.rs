@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use usher_account_lifecycle::{
-    account::{AdminSudo, Shell},
+    account::{AdminSudo, PortForwarding, Shell},
     state::{
         DocumentId, Head, ProjectRef, Role, ServerDocument, ServerRef, StateDocument, StateKey, UserEntry,
         sign_input,
@@ -69,6 +69,7 @@ fn project(users: &[&str]) -> StateDocument {
         x509_ca: Vec::new(),
         locked: false,
         admin_sudo: AdminSudo::Passwordless,
+        port_forwarding: PortForwarding::Local,
         users: (0..).zip(users).map(entry).collect(),
         groups: BTreeMap::new(),
         state_keys: vec![public(&key(1))],

@@ -6,7 +6,7 @@ use std::{
 };
 
 use usher_account_lifecycle::{
-    account::{AdminSudo, Shell},
+    account::{AdminSudo, PortForwarding, Shell},
     state::{
         EncodeError, GroupEntry, HopEntry, ProjectRef, Role, ServerDocument, ServerRef, StateDocument,
         StateKey, UserEntry, VERSION,
@@ -57,6 +57,11 @@ pub(super) fn of_project(project: &ProjectState, keys: TeamKeys) -> Result<Strin
         admin_sudo: match project.admin_sudo {
             usher_store::AdminSudo::Passwordless => AdminSudo::Passwordless,
         },
+        // Off needs nothing of sshd: then no certificate allows forwarding.
+        port_forwarding: match project.port_forwarding {
+            usher_store::PortForwarding::All => PortForwarding::All,
+            usher_store::PortForwarding::Local | usher_store::PortForwarding::Off => PortForwarding::Local,
+        },
         users: users.collect(),
         groups: groups.collect(),
         state_keys: keys.state_keys,
@@ -98,7 +103,7 @@ fn hop(addresses: &[SocketAddr]) -> Option<HopEntry> {
 #[cfg(test)]
 mod tests {
     use usher_store::{
-        AdminSudo, ServerRole,
+        AdminSudo, PortForwarding, ServerRole,
         desired::{Account, ProjectState, Reached, ServerPlace, UnixGroup},
     };
     use usher_types::{ProjectId, ServerId, Sha256, UnixTime, UserId};
@@ -119,6 +124,7 @@ mod tests {
             id: project,
             slug: "shop".parse().unwrap(),
             admin_sudo: AdminSudo::Passwordless,
+            port_forwarding: PortForwarding::Local,
             accounts: vec![Account {
                 user_id: user,
                 login: "alice".parse().unwrap(),
@@ -136,7 +142,7 @@ mod tests {
             locked: false,
         };
         let pin = Sha256::of(b"spki");
-        let keys = TeamKeys {
+        let keys = || TeamKeys {
             ssh_user_ca: vec!["ssh-ed25519 AAAA".to_owned()],
             x509_ca: vec![],
             state_keys: vec![],
@@ -145,7 +151,12 @@ mod tests {
         let expected = format!(
             r#"{{"v":1,"project":{{"id":"{project}","slug":"shop"}},"ssh_user_ca":["ssh-ed25519 AAAA"],"admin_sudo":"passwordless","users":{{"alice":{{"id":"{user}","uid":60001,"gid":63002,"gecos":"Alice","shell":"/bin/bash","admin":true}}}},"groups":{{"sre":{{"gid":63001,"members":["alice"]}}}},"state_keys":[],"pins":["{pin}"]}}"#
         );
-        assert_eq!(of_project(&state, keys).unwrap(), expected);
+        assert_eq!(of_project(&state, keys()).unwrap(), expected);
+        // Said only where it is another: all other projects keep their generation.
+        let open = ProjectState { port_forwarding: PortForwarding::All, ..state };
+        let expected = expected
+            .replace(r#""passwordless","users""#, r#""passwordless","port_forwarding":"all","users""#);
+        assert_eq!(of_project(&open, keys()).unwrap(), expected);
     }
 
     #[test]

@@ -40,9 +40,13 @@ impl Planner<'_> {
         }
     }
 
+    fn sshd_drop_in(&self) -> String {
+        render::sshd_drop_in(self.desired.port_forwarding)
+    }
+
     /// Whether sshd's block is missing or changed: then a key in a managed home would open the account.
     fn is_unguarded(&self) -> bool {
-        differs(self.observed.files.get(&ManagedFile::SshdDropIn), &render::sshd_drop_in())
+        differs(self.observed.files.get(&ManagedFile::SshdDropIn), &self.sshd_drop_in())
     }
 
     /// Locks existing accounts until sshd's block is back.
@@ -77,14 +81,19 @@ impl Planner<'_> {
 
     /// Without an account there is nothing to check sshd's settings for, and nobody to let in.
     fn plan_sshd(&mut self) {
-        let content = render::sshd_drop_in();
+        let content = self.sshd_drop_in();
         // One that exists already, if any: a new one may turn out not to be possible.
         let known = self.users.iter().find(|name| self.observed.users.contains_key(name.as_str()));
         let Some(managed) = known.or_else(|| self.users.first()).cloned() else { return };
         let running = self.ownership.sshd_running == Some(Sha256::of(content.as_bytes()));
         if differs(self.observed.files.get(&ManagedFile::SshdDropIn), &content) || !running {
             let hop = self.users.contains(&UnixName::hop());
-            self.accounts.push(Step::WriteSshdDropIn { content, managed, hop });
+            self.accounts.push(Step::WriteSshdDropIn {
+                content,
+                forwarding: self.desired.port_forwarding,
+                managed,
+                hop,
+            });
         }
     }
 

@@ -7,8 +7,8 @@ use thiserror::Error;
 use usher_types::Sha256;
 
 use super::{
-    AdminSudo, DocumentId, GroupEntry, Head, ProjectRef, ServerDocument, StateDocument, StateKey, UserEntry,
-    VERSION, sign_input,
+    AdminSudo, DocumentId, GroupEntry, Head, PortForwarding, ProjectRef, ServerDocument, StateDocument,
+    StateKey, UserEntry, VERSION, sign_input,
 };
 
 /// A document as it was received.
@@ -138,6 +138,8 @@ struct WireDocument {
     #[serde(default)]
     locked: bool,
     admin_sudo: AdminSudo,
+    #[serde(default)]
+    port_forwarding: PortForwarding,
     users: BTreeMap<String, serde_json::Value>,
     groups: BTreeMap<String, serde_json::Value>,
     state_keys: Vec<StateKey>,
@@ -202,6 +204,7 @@ impl Verified {
             x509_ca: wire.x509_ca,
             locked: wire.locked,
             admin_sudo: wire.admin_sudo,
+            port_forwarding: wire.port_forwarding,
             users: entries::<_, UserEntry>(wire.users, false, &mut refused),
             groups: entries::<_, GroupEntry>(wire.groups, true, &mut refused),
             state_keys: wire.state_keys,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use usher_account_lifecycle::{
     Desired,
-    account::{AdminSudo, Shell},
+    account::{AdminSudo, PortForwarding, Shell},
     state::{GroupEntry, HopEntry, ProjectRef, Role, ServerDocument, ServerRef, StateDocument, UserEntry},
 };
 use usher_types::{ProjectId, ServerId, UnixTime, UserId};
@@ -26,6 +26,7 @@ pub(crate) fn project() -> StateDocument {
         x509_ca: Vec::new(),
         locked: false,
         admin_sudo: AdminSudo::Passwordless,
+        port_forwarding: PortForwarding::Local,
         users: BTreeMap::new(),
         groups: BTreeMap::new(),
         state_keys: Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usher_account_lifecycle::{
+    account::PortForwarding,
     render::{hop_principals, sshd_drop_in, sudoers, user_ca},
     state::HopEntry,
 };
@@ -56,7 +57,7 @@ fn bad_ca_lines_are_left_out_and_counted() {
 
 #[test]
 fn drop_ins_speak_of_our_groups_only() {
-    let text = sshd_drop_in();
+    let text = sshd_drop_in(PortForwarding::Local);
     let global = text.lines().take_while(|line| !line.starts_with("Match")).all(|line| line.starts_with('#'));
     assert!(global, "a setting outside a Match block would be about everybody");
     let blocks: Vec<_> = text.lines().filter(|line| line.starts_with("Match")).collect();

@@ -33,7 +33,7 @@ pub enum CertificateType {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PortForwarding {
-    /// Everything that sshd allows. Servers do not open more than `local` for it yet.
+    /// Both ways: ports on the server too (`-R`).
     All,
     /// Client to server only (`-L`, `-D`, `-W`).
     #[default]

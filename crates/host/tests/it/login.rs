@@ -1,7 +1,7 @@
 //! Real logins through stock sshd: a certificate opens one account on one server, nothing else opens it, and whoever got in
 //! before still does.
 
-use usher_account_lifecycle::state::StateDocument;
+use usher_account_lifecycle::{account::PortForwarding, state::StateDocument};
 use usher_testkit::namespace::{inside, sh, try_sh, wait_until};
 
 use crate::world::{bastion, document, host, server_id, settle, start_sshd, target};
@@ -29,7 +29,9 @@ fn certify(ca: &str, principal: &str, options: &str) {
 fn ssh(key: &str, rest: &str) -> (bool, String) {
     let options = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes \
                    -o IdentitiesOnly=yes -o LogLevel=ERROR -o ExitOnForwardFailure=yes -o ConnectTimeout=5";
-    try_sh(&format!("timeout 10 ssh {options} -i /tmp/k/{key} {rest} </dev/null"))
+    try_sh(&format!(
+        "SSH_AUTH_SOCK=/tmp/k/agent DISPLAY=:9 timeout 60 ssh {options} -i /tmp/k/{key} {rest} </dev/null"
+    ))
 }
 
 fn unmanaged_get_in(when: &str) {
@@ -82,6 +84,68 @@ fn a_certificate_opens_one_account_on_one_server_and_nothing_else_does() {
         wait_until("the client noticed", || !try_sh("kill -0 $(cat /tmp/session)").0);
         assert!(!ssh("user", "alice@127.0.0.1 id").0, "a certificate made before");
         unmanaged_get_in("after");
+    });
+}
+
+/// Attack: whoever can open a port on a server, or leave an agent or a display there, gets further than the server.
+#[test]
+fn a_managed_account_forwards_towards_the_server_only() {
+    inside(|| {
+        // An owner who allows everything, and has what X11 needs.
+        sh("set -e; printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/xauth; chmod 755 /usr/bin/xauth
+            printf 'AllowTcpForwarding yes\\nAllowAgentForwarding yes\\nX11Forwarding yes\\n' >> /etc/ssh/sshd_config");
+        set_up();
+        sh("ssh-agent -a /tmp/k/agent > /dev/null");
+        let mut host = host();
+        let mut document = with_ca(&["alice"]);
+        settle(&mut host, &target(&document));
+        let principal = format!("alice@{}", server_id());
+        let (alice, ops) = (("user", "alice@127.0.0.1"), ("ops", "ops@127.0.0.1"));
+        let port_opened = |(key, at): (&str, &str)| {
+            let reach = "bash -c \"exec 3<>/dev/tcp/127.0.0.1/2222; head -c 4 <&3\"";
+            let (ok, text) = ssh(key, &format!("-R 2222:127.0.0.1:22 {at} '{reach}'"));
+            assert!(ok == text.contains("SSH-") || text.contains("forwarding failed"), "{text}");
+            ok
+        };
+        let agent_reached = |(key, at): (&str, &str)| {
+            ssh(key, &format!("-o ForwardAgent=yes {at} 'test -S \"$SSH_AUTH_SOCK\"'")).0
+        };
+        let display = |(key, at): (&str, &str)| {
+            let (_, text) = ssh(key, &format!("-o ForwardX11=yes {at} 'echo display=$DISPLAY'"));
+            text.contains("display=localhost:")
+        };
+        // Not even with a certificate that allows everything.
+        certify("ca", &principal, "");
+        let has = |who: (&str, &str)| {
+            [
+                ("a listening port", port_opened(who)),
+                ("the agent", agent_reached(who)),
+                ("the display", display(who)),
+            ]
+        };
+        for (what, has) in has(ops) {
+            assert!(has, "{what}: the owner's own accounts keep what they have");
+        }
+        for (what, has) in has(alice) {
+            assert!(!has, "{what}");
+        }
+        let towards = |text: &str| text.starts_with("SSH-2.0-");
+        assert!(towards(&ssh("user", "-W 127.0.0.1:22 alice@127.0.0.1").1), "towards the server");
+        certify("ca", &principal, "-O clear -O permit-pty");
+        assert!(
+            !towards(&ssh("user", "-W 127.0.0.1:22 alice@127.0.0.1").1),
+            "where the certificate does not say so"
+        );
+
+        // A project that allows both ways: then the certificate decides.
+        document.port_forwarding = PortForwarding::All;
+        settle(&mut host, &target(&document));
+        assert!(!port_opened(alice), "a certificate without it");
+        certify("ca", &principal, "-O clear -O permit-port-forwarding");
+        assert!(port_opened(alice), "a certificate with it");
+        document.port_forwarding = PortForwarding::Local;
+        settle(&mut host, &target(&document));
+        assert!(!port_opened(alice), "and back");
     });
 }
 

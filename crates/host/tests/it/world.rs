@@ -8,7 +8,7 @@ use std::{
 
 use usher_account_lifecycle::{
     Desired, Limits, Outcome,
-    account::{AdminSudo, Shell},
+    account::{AdminSudo, PortForwarding, Shell},
     plan::MassDeletion,
     reconcile,
     state::{GroupEntry, HopEntry, ProjectRef, Role, ServerDocument, ServerRef, StateDocument, UserEntry},
@@ -42,6 +42,7 @@ pub(crate) fn document(users: &[&str]) -> StateDocument {
         project: ProjectRef { id: ProjectId::new(NOW, [1; 10]), slug: "prod".parse().unwrap() },
         ssh_user_ca: vec![CA.to_owned()],
         admin_sudo: AdminSudo::Passwordless,
+        port_forwarding: PortForwarding::Local,
         users: (0..).zip(users).map(entry).collect(),
         groups: BTreeMap::new(),
         state_keys: Vec::new(),
