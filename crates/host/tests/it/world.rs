@@ -34,6 +34,7 @@ pub(crate) fn document(users: &[&str]) -> StateDocument {
             gecos: format!("User {n}").parse().unwrap(),
             shell: Shell::bash(),
             admin: n == 0,
+            locked: false,
         };
         (name.parse().unwrap(), user)
     };
@@ -41,6 +42,8 @@ pub(crate) fn document(users: &[&str]) -> StateDocument {
         v: 1,
         project: ProjectRef { id: ProjectId::new(NOW, [1; 10]), slug: "prod".parse().unwrap() },
         ssh_user_ca: vec![CA.to_owned()],
+        x509_ca: Vec::new(),
+        locked: false,
         admin_sudo: AdminSudo::Passwordless,
         port_forwarding: PortForwarding::Local,
         users: (0..).zip(users).map(entry).collect(),
@@ -72,7 +75,7 @@ fn server(document: &StateDocument, role: Role) -> Desired {
         BTreeMap::new()
     };
     let server = ServerRef { id: server_id(), name: "web-1".parse().unwrap() };
-    Desired::new(document, &[], &ServerDocument { v: 1, server, role, hops })
+    Desired::new(document, &[], &ServerDocument { v: 1, server, role, hops, locked: false })
 }
 
 pub(crate) fn host() -> LinuxHost {
