@@ -19,6 +19,7 @@ const WANTED: &[(&str, &str)] = &[
     ("nc", "netcat-openbsd"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
+    ("pg_ctlcluster", "postgresql"),
     ("pgrep", "procps"),
     ("pkinit.so", "krb5-pkinit"),
     ("rsync", "rsync"),

@@ -36,6 +36,14 @@ impl Conn {
         }
     }
 
+    /// PostgreSQL's own connection, for questions that only PostgreSQL answers; `None` on SQLite.
+    pub fn as_postgres(&mut self) -> Option<&mut sqlx::PgConnection> {
+        match &mut self.0 {
+            Engine::Postgres(tx) => Some(tx),
+            Engine::Sqlite(_) => None,
+        }
+    }
+
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
         match self.0 {
             Engine::Postgres(tx) => tx.commit().await,

@@ -14,13 +14,16 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Epoch, Store, StoreError, WriteTx};
+use crate::{Epoch, Fault, Store, StoreError, WriteTx};
 
 /// Most items of one transaction: keeps the writer's turn short when admins wait.
 const BATCH: usize = 64;
 
 /// Items that may wait before callers do.
 const QUEUE: usize = 1024;
+
+/// How often a batch is begun.
+const ATTEMPTS: u32 = 3;
 
 /// What a decision that was made again comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,11 +168,29 @@ async fn serve(store: crate::store::WeakStore, mut receiver: mpsc::Receiver<Box<
         // Let whoever is about to hand in do so: a group of one costs an fsync as well.
         tokio::task::yield_now().await;
         let Some(store) = store.upgrade() else { return };
-        let result = commit(&store, &mut receiver, &mut batch).await.map_err(Arc::new);
+        let result = commit_surely(&store, &mut receiver, &mut batch).await.map_err(Arc::new);
         for work in batch.drain(..) {
             work.finish(result.clone());
         }
     }
+}
+
+/// Begins again when others were in the way or the connection broke: nobody was answered yet, and should the commit have
+/// happened all the same, its rows are recognised by their requests.
+async fn commit_surely(
+    store: &Store,
+    receiver: &mut mpsc::Receiver<Box<dyn Work>>,
+    batch: &mut Vec<Box<dyn Work>>,
+) -> Result<(), StoreError> {
+    for _ in 1..ATTEMPTS {
+        match commit(store, receiver, batch).await {
+            Err(error) if matches!(error.fault(), Fault::Conflict | Fault::Lost) => {
+                tracing::warn!(%error, "recording is tried again");
+            }
+            result => return result,
+        }
+    }
+    commit(store, receiver, batch).await
 }
 
 async fn commit(
@@ -177,13 +198,12 @@ async fn commit(
     receiver: &mut mpsc::Receiver<Box<dyn Work>>,
     batch: &mut Vec<Box<dyn Work>>,
 ) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
+    let (mut tx, epoch) = store.begin_issuing().await?;
     // Drained after the wait for the writer's turn: all that came in the meantime.
     while batch.len() < BATCH {
         let Ok(work) = receiver.try_recv() else { break };
         batch.push(work);
     }
-    let epoch = tx.epoch().await?;
     for work in batch.iter_mut() {
         work.run(&mut tx, epoch).await?;
     }

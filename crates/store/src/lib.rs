@@ -42,11 +42,13 @@ pub mod connections;
 pub mod desired;
 pub mod devices;
 mod error;
+mod fault;
 pub mod groups;
 pub mod housekeeping;
 mod issue;
 pub mod keys;
 pub mod locks;
+mod postgres;
 pub mod project_groups;
 pub mod project_users;
 pub mod projects;
@@ -64,6 +66,7 @@ mod values;
 
 pub use conn::Conn;
 pub use error::{ConnectError, OpenError, StoreError};
+pub use fault::Fault;
 pub use issue::{Issuance, IssueError, Outcome, Recording, Verdict};
 pub use store::{Reader, Store};
 pub use tx::{Epoch, WriteTx};
@@ -72,8 +75,13 @@ pub use values::{
     PortForwarding, ServerRole,
 };
 
-/// Every SQL statement with its module and name: for the test that prepares them all, and for the day the same list
-/// runs on PostgreSQL.
+/// The statements that only PostgreSQL knows, as [`statements`].
+#[must_use]
+pub fn postgres_statements() -> Vec<(&'static str, &'static str, &'static str)> {
+    postgres::STATEMENTS.iter().map(|(name, sql)| ("postgres", *name, *sql)).collect()
+}
+
+/// Every SQL statement that both engines know, with its module and name: for the test that prepares them all.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
     let modules = [

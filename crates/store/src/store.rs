@@ -5,13 +5,13 @@ use std::{
     ops::{Deref, DerefMut},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use sqlx::{
-    PgPool, SqlitePool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    SqlitePool,
+    postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, mpsc, watch};
@@ -21,20 +21,15 @@ use crate::{
     chain::Chain,
     conn::{Engine, query},
     issue::Work,
+    postgres::{self, Listening, Server},
     row::{Columns as _, statements},
 };
 
 /// Readers beside the one writer. More do not help on few cores, and every one caches pages.
 const READERS: u32 = 4;
 
-/// Connections to PostgreSQL: readers, the writer whose turn it is, and one that waits for it.
-const CONNECTIONS: u32 = 8;
-
 /// Prepared statements that each connection keeps: more than this crate has.
 const STATEMENTS_KEPT: usize = 256;
-
-/// Writers of all brokers take turns, as on SQLite; released with the transaction. PostgreSQL only.
-const WRITERS_TURN: &str = "SELECT 1 AS turn FROM (SELECT pg_advisory_xact_lock(7961436)) AS t";
 
 statements! {
     EPOCH = "SELECT value FROM epoch";
@@ -51,34 +46,28 @@ pub(crate) struct Inner {
     pub(crate) chain: Arc<Mutex<Chain>>,
     pub(crate) changes: watch::Sender<Epoch>,
     pub(crate) queue: std::sync::Mutex<Option<mpsc::Sender<Box<dyn Work>>>>,
+    listening: OnceLock<Listening>,
 }
 
 /// The connections of one engine.
 enum Pools {
-    Postgres(PgPool),
+    Postgres(Arc<Server>),
     Sqlite { writer: SqlitePool, readers: SqlitePool },
 }
 
 impl Pools {
     async fn read(&self) -> Result<Conn, StoreError> {
         Ok(Conn(match self {
-            // One snapshot for all statements, as on SQLite.
-            Self::Postgres(pool) => {
-                Engine::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
-            }
+            Self::Postgres(server) => Engine::Postgres(server.read().await?),
             Self::Sqlite { readers, .. } => Engine::Sqlite(readers.begin().await?),
         }))
     }
 
     async fn write(&self) -> Result<Conn, StoreError> {
-        Ok(match self {
-            Self::Postgres(pool) => {
-                let mut conn = Conn(Engine::Postgres(pool.begin().await?));
-                query(WRITERS_TURN).fetch_one(&mut conn).await?;
-                conn
-            }
-            Self::Sqlite { writer, .. } => Conn(Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
-        })
+        Ok(Conn(match self {
+            Self::Postgres(server) => Engine::Postgres(server.write().await?),
+            Self::Sqlite { writer, .. } => Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+        }))
     }
 }
 
@@ -138,14 +127,11 @@ impl Store {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(options: PgConnectOptions) -> Result<Self, ConnectError> {
-        let options = options.statement_cache_capacity(STATEMENTS_KEPT).application_name("usher-broker");
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .connect_with(options)
-            .await
-            .map_err(|error| ConnectError::Store(error.into()))?;
-        sqlx::migrate!("migrations/postgres").run(&pool).await.map_err(ConnectError::Migrate)?;
-        Self::over(Pools::Postgres(pool)).await.map_err(ConnectError::Store)
+        let server = Arc::new(Server::connect(options).await?);
+        let store = Self::over(Pools::Postgres(Arc::clone(&server))).await.map_err(ConnectError::Store)?;
+        let listening = server.listen(store.weak(), store.inner.changes.clone());
+        let _first = store.inner.listening.set(listening);
+        Ok(store)
     }
 
     async fn over(engine: Pools) -> Result<Self, StoreError> {
@@ -155,6 +141,7 @@ impl Store {
             chain: Arc::new(Mutex::new(Chain::default())),
             changes: watch::Sender::new(epoch),
             queue: std::sync::Mutex::new(None),
+            listening: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -176,18 +163,40 @@ impl Store {
         // The chain's lock is the queue of writers; the connection behind it is free at most one roll-back later.
         let chain = Arc::clone(&self.inner.chain).lock_owned().await;
         let conn = self.inner.engine.write().await?;
-        Ok(WriteTx::new(conn, chain, self.inner.changes.clone()))
+        Ok(WriteTx::new(conn, chain, self.clone()))
     }
 
-    /// Fires after every commit that moved the epoch or asked for it by [`WriteTx::wake`]; holds the newest epoch this
-    /// process committed.
+    /// Begins the transaction that records what is issued, and reads the epoch in a way that it cannot move before the
+    /// transaction ends. On PostgreSQL it takes no turn: brokers issue side by side, and only changes of access wait.
+    pub(crate) async fn begin_issuing(&self) -> Result<(WriteTx, Epoch), StoreError> {
+        let Pools::Postgres(server) = &self.inner.engine else {
+            let mut tx = self.begin().await?;
+            let epoch = tx.epoch().await?;
+            return Ok((tx, epoch));
+        };
+        let chain = Arc::clone(&self.inner.chain).lock_owned().await;
+        let mut conn = Conn(Engine::Postgres(server.issue().await?));
+        let epoch = postgres::epoch_for_issuing(&mut conn).await?;
+        Ok((WriteTx::new(conn, chain, self.clone()), epoch))
+    }
+
+    /// Tells the other brokers of the change that `conn` is about to commit. On SQLite others find out by looking.
+    pub(crate) async fn notify(&self, conn: &mut Conn, epoch: Epoch) -> Result<(), StoreError> {
+        match &self.inner.engine {
+            Pools::Postgres(server) => server.notify(conn, epoch).await,
+            Pools::Sqlite { .. } => Ok(()),
+        }
+    }
+
+    /// Fires after every commit that moved the epoch or asked for it by [`WriteTx::wake`], and on PostgreSQL after those
+    /// of other brokers; holds the newest epoch that this process knows of.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Epoch> {
         self.inner.changes.subscribe()
     }
 
-    /// Looks whether another process (an operator's command) moved the epoch, and wakes subscribers if so. Call it
-    /// every few seconds.
+    /// Looks whether another process (an operator's command, another broker) moved the epoch, and wakes subscribers if
+    /// so. Call it every few seconds, also where other processes tell: what they tell can be lost.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -209,7 +218,7 @@ impl Store {
     /// Closes every connection; what is not committed is gone. For a clean end of the process and for tests.
     pub async fn close(&self) {
         match &self.inner.engine {
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(server) => server.close().await,
             Pools::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;

@@ -5,13 +5,14 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::OwnedMutexGuard;
 use usher_audit::{Head, Record};
 
 use crate::{
-    Conn, StoreError,
+    Conn, Store, StoreError,
     chain::{self, Chain},
     conn::query,
+    postgres,
     row::{Columns as _, statements},
     store,
 };
@@ -45,14 +46,14 @@ pub struct WriteTx {
     conn: Conn,
     chain: OwnedMutexGuard<Chain>,
     head: Option<Head>,
-    changes: watch::Sender<Epoch>,
+    store: Store,
     bumped: Option<Epoch>,
     wake: bool,
 }
 
 impl WriteTx {
-    pub(crate) fn new(conn: Conn, chain: OwnedMutexGuard<Chain>, changes: watch::Sender<Epoch>) -> Self {
-        Self { conn, chain, head: None, changes, bumped: None, wake: false }
+    pub(crate) fn new(conn: Conn, chain: OwnedMutexGuard<Chain>, store: Store) -> Self {
+        Self { conn, chain, head: None, store, bumped: None, wake: false }
     }
 
     /// The epoch as this transaction sees it; it cannot move under it.
@@ -74,6 +75,9 @@ impl WriteTx {
     pub async fn bump_epoch(&mut self) -> Result<Epoch, StoreError> {
         if let Some(epoch) = self.bumped {
             return Ok(epoch);
+        }
+        if self.conn.as_postgres().is_some() {
+            postgres::take_epochs_turn(self).await?;
         }
         let row = query(BUMP_EPOCH).fetch_one(self).await?;
         let epoch = Epoch::new(row.int("value")?);
@@ -103,18 +107,25 @@ impl WriteTx {
     /// caller goes away: whoever waits for the change must hear of it.
     ///
     /// # Errors
-    /// [`StoreError`] when the database fails; then nothing happened, or (a failing disk) nobody knows.
+    /// [`StoreError`] when the database fails; then nothing happened, or (a failing disk, a lost connection) nobody
+    /// knows.
     pub async fn commit(self) -> Result<(), StoreError> {
         tokio::spawn(self.finish()).await.map_err(|_error| StoreError::Interrupted)?
     }
 
     async fn finish(self) -> Result<(), StoreError> {
-        let Self { conn, mut chain, head, changes, bumped, wake } = self;
+        let Self { mut conn, mut chain, head, store, bumped, wake } = self;
+        let changed = bumped.is_some() || wake;
+        let changes = &store.inner.changes;
+        if changed {
+            let newest = bumped.unwrap_or_else(|| *changes.borrow());
+            store.notify(&mut conn, newest).await?;
+        }
         // Unknown until the commit is known to have happened: after a failure the chain is read again from the table.
         let before = chain.forget();
         conn.commit().await?;
         chain.remember(head.or(before));
-        if bumped.is_some() || wake {
+        if changed {
             changes.send_modify(|known| *known = bumped.unwrap_or(*known).max(*known));
         }
         Ok(())

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod namespace;
+pub mod postgres;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;

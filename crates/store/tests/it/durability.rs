@@ -3,22 +3,21 @@
 use std::{
     future::Future as _,
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
     process::{Command, Stdio},
 };
 
 use sqlx::Row as _;
 use usher_audit::Event;
-use usher_store::{Store, audit, users};
+use usher_store::{audit, users};
 use usher_types::{Sha256, UserId};
 
-use crate::support::{NOW, record, user_record};
+use crate::support::{NOW, new_address, open, record, user_record};
 
-const DIRECTORY: &str = "USHER_TEST_WRITES_UNTIL_KILLED";
+const ADDRESS: &str = "USHER_TEST_WRITES_UNTIL_KILLED";
 
 /// What the killed process does: one user and its audit row per transaction, and a line for each that is committed.
-async fn write_until_killed(path: &Path) {
-    let store = Store::open(path).await.unwrap();
+async fn write_until_killed(address: &str) {
+    let store = open(address).await;
     let mut stdout = std::io::stdout();
     for number in 0_u64.. {
         let name = format!("u{}-{number}", std::process::id());
@@ -36,16 +35,16 @@ async fn write_until_killed(path: &Path) {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
-    if let Ok(directory) = std::env::var(DIRECTORY) {
-        return write_until_killed(Path::new(&directory)).await;
+    if let Ok(address) = std::env::var(ADDRESS) {
+        return write_until_killed(&address).await;
     }
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("usher.db");
+    let address = new_address(&directory);
     let mut acknowledged = Vec::new();
     for round in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "durability::what_was_acknowledged_survives_kill_9", "--nocapture"])
-            .env(DIRECTORY, &path)
+            .env(ADDRESS, &address)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -57,7 +56,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         // Written to the pipe before the kill, read after it: acknowledged all the same.
         acknowledged.extend(committed);
 
-        let store = Store::open(&path).await.unwrap();
+        let store = open(&address).await;
         let mut reader = store.read().await.unwrap();
         let users = users::list(&mut reader).await.unwrap();
         for name in &acknowledged {
@@ -66,9 +65,10 @@ async fn what_was_acknowledged_survives_kill_9() {
         let log = audit::verify(&mut reader, &[]).await.unwrap();
         let starts = log.heads.iter().count();
         assert_eq!(usize::try_from(log.heads.rows()).unwrap(), users.len() + starts, "a row by half");
-        let check =
-            sqlx::query("PRAGMA integrity_check").fetch_one(reader.as_sqlite().unwrap()).await.unwrap();
-        assert_eq!(check.get::<String, _>(0), "ok");
+        if let Some(sqlite) = reader.as_sqlite() {
+            let check = sqlx::query("PRAGMA integrity_check").fetch_one(sqlite).await.unwrap();
+            assert_eq!(check.get::<String, _>(0), "ok");
+        }
         drop(reader);
         store.close().await;
     }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use sqlx::Row as _;
 use usher_audit::Event;
 use usher_identity::{UserRecord, UserStatus};
 use usher_policy::Purpose;
@@ -19,22 +18,22 @@ use usher_store::{
 };
 use usher_types::{ConnectionId, DeviceId, ProjectId, ServerId, SessionId, Sha256, UserId};
 
-use crate::support::{Db, NOW, record, unique, user};
+use crate::support::{Db, NOW, POSTGRES, number, record, rounds, unique, user};
 
 /// What an item does when the epoch moved.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Care {
+pub(crate) enum Care {
     /// Reads the user's row again.
     Again,
     /// Nothing: the mistake that the tests must be able to see.
     None,
 }
 
-struct Item {
+pub(crate) struct Item {
     epoch: Epoch,
     user: UserId,
     care: Care,
-    row: NewConnection,
+    pub(crate) row: NewConnection,
     decided_again: bool,
 }
 
@@ -82,34 +81,28 @@ fn row(user: UserId, jti: String) -> NewConnection {
 }
 
 /// Decides as a broker would: on one snapshot. `None` when the user may not.
-async fn decide(store: &Store, user: UserId, care: Care) -> Option<Item> {
+pub(crate) async fn decide(store: &Store, user: UserId, care: Care) -> Option<Item> {
     let mut reader = store.read().await.unwrap();
     let epoch = reader.epoch().await.unwrap();
     let row_of_user = users::by_id(&mut reader, user).await.unwrap().unwrap();
-    (row_of_user.status == UserStatus::Active).then(|| Item {
-        epoch,
-        user,
-        care,
-        row: row(user, format!("{:?}", unique())),
-        decided_again: false,
-    })
+    (row_of_user.status == UserStatus::Active).then(|| item(epoch, user, care, format!("{:?}", unique())))
 }
 
-async fn set_status(tx: &mut WriteTx, user: &UserRecord, status: UserStatus) {
+pub(crate) fn item(epoch: Epoch, user: UserId, care: Care, jti: String) -> Item {
+    Item { epoch, user, care, row: row(user, jti), decided_again: false }
+}
+
+pub(crate) async fn set_status(tx: &mut WriteTx, user: &UserRecord, status: UserStatus) {
     let before = users::by_id(tx, user.id).await.unwrap().unwrap();
     let change = UserChange { status: Some(status), ..UserChange::default() };
     users::update(tx, &before, &change, NOW).await.unwrap();
 }
 
-async fn count(conn: &mut Conn) -> i64 {
-    sqlx::query("SELECT COUNT(*) AS n FROM connections")
-        .fetch_one(conn.as_sqlite().unwrap())
-        .await
-        .unwrap()
-        .get("n")
+pub(crate) async fn count(conn: &mut Conn) -> i64 {
+    number(conn, "SELECT COUNT(*) AS n FROM connections").await
 }
 
-async fn new_user(db: &Db) -> UserRecord {
+pub(crate) async fn new_user(db: &Db) -> UserRecord {
     let mut tx = db.store.begin().await.unwrap();
     let alice = user(&mut tx, "alice").await;
     tx.commit().await.unwrap();
@@ -174,14 +167,27 @@ async fn the_same_request_is_recorded_once_even_within_one_batch() {
     assert_eq!(count(&mut reader).await, 1);
 }
 
+/// Where access is taken away: SQLite has one broker.
+async fn elsewhere(db: &Db) -> Store {
+    if POSTGRES { db.another().await } else { db.store.clone() }
+}
+
 /// What one round of the race saw.
 struct Round {
     before: i64,
     after: i64,
 }
 
-/// Many mint while one disables; rows are counted in the disabling transaction and again when all is quiet.
-async fn round(db: &Db, user: &UserRecord, care: Care, minters: usize, batch: u64) -> Round {
+/// Many mint while one disables; rows are counted in the disabling transaction and again when all is quiet. On
+/// PostgreSQL it is another broker that disables.
+async fn round(
+    db: &Db,
+    elsewhere: &Store,
+    user: &UserRecord,
+    care: Care,
+    minters: usize,
+    batch: u64,
+) -> Round {
     let mut tx = db.store.begin().await.unwrap();
     set_status(&mut tx, user, UserStatus::Active).await;
     tx.commit().await.unwrap();
@@ -204,7 +210,7 @@ async fn round(db: &Db, user: &UserRecord, care: Care, minters: usize, batch: u6
     while minted.load(Ordering::Relaxed) < batch {
         tokio::task::yield_now().await;
     }
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = elsewhere.begin().await.unwrap();
     set_status(&mut tx, user, UserStatus::Disabled).await;
     let before = count(&mut tx).await;
     tx.commit().await.unwrap();
@@ -218,8 +224,9 @@ async fn round(db: &Db, user: &UserRecord, care: Care, minters: usize, batch: u6
 async fn nothing_is_inserted_after_a_disable_however_many_mint() {
     let db = Db::new().await;
     let alice = new_user(&db).await;
-    for number in 0..20 {
-        let Round { before, after } = round(&db, &alice, Care::Again, 32, 64).await;
+    let elsewhere = elsewhere(&db).await;
+    for number in 0..rounds(20, 10_000) {
+        let Round { before, after } = round(&db, &elsewhere, &alice, Care::Again, 32, 64).await;
         assert!(before > 0);
         assert_eq!(after - before, 0, "rows after the disable in round {number}");
     }
@@ -229,8 +236,9 @@ async fn nothing_is_inserted_after_a_disable_however_many_mint() {
 async fn negative_control_the_race_is_seen_when_nobody_decides_again() {
     let db = Db::new().await;
     let alice = new_user(&db).await;
+    let elsewhere = elsewhere(&db).await;
     for _ in 0..200 {
-        let Round { before, after } = round(&db, &alice, Care::None, 32, 8).await;
+        let Round { before, after } = round(&db, &elsewhere, &alice, Care::None, 32, 8).await;
         if after > before {
             return;
         }
@@ -272,7 +280,7 @@ async fn another_process_moving_the_epoch_is_noticed() {
     db.store.poll_epoch().await.unwrap();
     assert!(!changes.has_changed().unwrap());
 
-    let other = Store::open(&db.path()).await.unwrap();
+    let other = db.another().await;
     let mut tx = other.begin().await.unwrap();
     let bumped = tx.bump_epoch().await.unwrap();
     tx.commit().await.unwrap();

@@ -21,4 +21,5 @@ mod replay;
 mod servers;
 mod statements;
 mod support;
+mod team;
 mod world;

@@ -1,17 +1,24 @@
-//! Every SQL text: SQLite compiles it, and it uses nothing that only SQLite has.
+//! Every SQL text: the engine compiles it, and it uses nothing that only SQLite has.
 
-use sqlx::{AssertSqlSafe, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
-use crate::support::Db;
+use crate::support::{Db, POSTGRES};
 
 #[tokio::test]
-async fn sqlite_compiles_every_statement() {
+async fn every_statement_can_be_prepared() {
     let db = Db::new().await;
-    let mut conn = db.raw().await;
-    for (module, name, sql) in usher_store::statements() {
-        let explained = sqlx::query(AssertSqlSafe(format!("EXPLAIN {sql}")).into_sql_str());
-        let result = explained.fetch_all(&mut conn).await;
-        assert!(result.is_ok(), "{module}::{name}: {result:?}");
+    let mut tx = db.store.begin().await.unwrap();
+    let mut all = usher_store::statements();
+    if POSTGRES {
+        all.extend(usher_store::postgres_statements());
+    }
+    for (module, name, sql) in all {
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        let error = match tx.as_postgres() {
+            Some(postgres) => postgres.prepare(sql).await.err(),
+            None => tx.as_sqlite().unwrap().prepare(sql).await.err(),
+        };
+        assert!(error.is_none(), "{module}::{name}: {error:?}");
     }
 }
 

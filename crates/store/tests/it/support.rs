@@ -1,12 +1,14 @@
-//! A database in a directory of its own, and the rows that most tests begin with.
+//! A database of one test's own, and the rows that most tests begin with.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sqlx::Row as _;
 use tempfile::TempDir;
 use usher_audit::{Actor, Event, Record};
 use usher_identity::{DeviceRecord, DeviceState, SessionRecord, UserRecord, UserStatus};
 use usher_store::{
-    AdminSudo, CertificateType, PortForwarding, Store, WriteTx, devices, groups, projects, sessions, users,
+    AdminSudo, CertificateType, Conn, PortForwarding, Store, WriteTx, devices, groups, projects, sessions,
+    users,
 };
 use usher_types::{DeviceId, GroupId, ProjectId, SessionId, Sha256, TokenId, UnixTime, UserId};
 
@@ -20,33 +22,92 @@ pub(crate) fn unique() -> [u8; 10] {
     bytes
 }
 
+/// Whether this build of the tests runs on PostgreSQL: `tests/postgres` is the same modules once more.
+pub(crate) const POSTGRES: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"postgres");
+
+/// Lets PostgreSQL read what is written for SQLite: positions that may be changed, bytes that are cast to text and back.
+const TAMPERING: &str = "ALTER TABLE audit ALTER COLUMN position DROP IDENTITY IF EXISTS;
+    DROP DOMAIN IF EXISTS blob; CREATE DOMAIN blob AS bytea; SET bytea_output = 'escape';
+    CREATE OR REPLACE FUNCTION zeroblob(length INTEGER) RETURNS bytea LANGUAGE sql
+        AS $$ SELECT decode(repeat('00', length), 'hex') $$";
+
+/// A database of one test's own.
 pub(crate) struct Db {
-    pub(crate) directory: TempDir,
+    _directory: TempDir,
+    address: String,
     pub(crate) store: Store,
 }
 
 impl Db {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("usher.db")).await.unwrap();
-        Self { directory, store }
+        let address = new_address(&directory);
+        let store = open(&address).await;
+        Self { _directory: directory, address, store }
     }
 
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        self.directory.path().join("usher.db")
+    /// What [`open`] opens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Another process on the same database.
+    pub(crate) async fn another(&self) -> Store {
+        open(&self.address).await
     }
 
     /// As after a restart: another process start, another writer of the audit chain.
     pub(crate) async fn reopen(&mut self) {
         self.store.close().await;
-        self.store = Store::open(&self.path()).await.unwrap();
+        self.store = self.another().await;
     }
 
-    /// A way around the store, for tests that play the attacker.
-    pub(crate) async fn raw(&self) -> sqlx::SqliteConnection {
-        use sqlx::ConnectOptions as _;
-        sqlx::sqlite::SqliteConnectOptions::new().filename(self.path()).connect().await.unwrap()
+    /// Changes rows around the store, as somebody with a database shell does; says how many.
+    pub(crate) async fn tamper(&self, sql: &'static str) -> u64 {
+        use sqlx::{ConnectOptions as _, Executor as _};
+        if POSTGRES {
+            let options: sqlx::postgres::PgConnectOptions = self.address.parse().unwrap();
+            let mut conn = options.connect().await.unwrap();
+            conn.execute(TAMPERING).await.unwrap();
+            conn.execute(sql).await.unwrap().rows_affected()
+        } else {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.address);
+            options.connect().await.unwrap().execute(sql).await.unwrap().rows_affected()
+        }
     }
+}
+
+/// A database that does not exist yet (SQLite), or is empty (PostgreSQL).
+pub(crate) fn new_address(directory: &TempDir) -> String {
+    if POSTGRES {
+        let cluster = usher_testkit::postgres::Postgres::shared();
+        cluster.url(&cluster.create_database())
+    } else {
+        directory.path().join("usher.db").to_str().unwrap().to_owned()
+    }
+}
+
+/// Opens a database of either engine.
+pub(crate) async fn open(address: &str) -> Store {
+    if POSTGRES {
+        Store::connect(address.parse().unwrap()).await.unwrap()
+    } else {
+        Store::open(address.as_ref()).await.unwrap()
+    }
+}
+
+/// The number that a statement answers, in column `n`.
+pub(crate) async fn number(conn: &mut Conn, sql: &'static str) -> i64 {
+    if POSTGRES {
+        sqlx::query(sql).fetch_one(conn.as_postgres().unwrap()).await.unwrap().get("n")
+    } else {
+        sqlx::query(sql).fetch_one(conn.as_sqlite().unwrap()).await.unwrap().get("n")
+    }
+}
+
+/// How often a race is run: `all` of them when asked to (`cargo xtask test --full`).
+pub(crate) fn rounds(few: usize, all: usize) -> usize {
+    if std::env::var_os("USHER_TEST_FULL").is_some() { all } else { few }
 }
 
 pub(crate) fn record(event: Event) -> Record {

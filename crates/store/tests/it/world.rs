@@ -14,6 +14,8 @@ use usher_store::{
 use usher_testkit::{NOW, fixture};
 use usher_types::{HostName, SecretToken, ServerId, Sha256, Thumbprint, TokenKind, UnixTime};
 
+use crate::support::{new_address, open};
+
 pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// The database lives as long as this.
@@ -25,7 +27,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("usher.db")).await.unwrap();
+        let store = open(&new_address(&directory)).await;
         Self { store, _directory: directory }
     }
 

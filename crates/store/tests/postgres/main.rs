@@ -1,0 +1,44 @@
+//! The tests of `tests/it` once more, on PostgreSQL, and what only PostgreSQL has.
+#![cfg(test)]
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start processes of their own and read how they were started"
+)]
+
+#[path = "../it/accounts.rs"]
+mod accounts;
+#[path = "../it/audit.rs"]
+mod audit;
+mod brokers;
+#[path = "../it/connections.rs"]
+mod connections;
+#[path = "../it/credentials.rs"]
+mod credentials;
+#[path = "../it/desired.rs"]
+mod desired;
+#[path = "../it/directory.rs"]
+mod directory;
+#[path = "../it/durability.rs"]
+mod durability;
+#[path = "../it/epoch.rs"]
+mod epoch;
+mod faults;
+mod issuing;
+#[path = "../it/redemption.rs"]
+mod redemption;
+#[path = "../it/replay.rs"]
+mod replay;
+#[path = "../it/locks.rs"]
+mod locks;
+mod same;
+#[path = "../it/servers.rs"]
+mod servers;
+#[path = "../it/statements.rs"]
+mod statements;
+#[path = "../it/support.rs"]
+mod support;
+#[path = "../it/team.rs"]
+mod team;
+#[path = "../it/world.rs"]
+mod world;

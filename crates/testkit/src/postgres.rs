@@ -1,0 +1,400 @@
+//! Real PostgreSQL for tests: a throw-away cluster in a directory of its own, as an unprivileged user, on a socket that
+//! only its owner and root reach. It ends itself when the test's process is gone, however that ended.
+//!
+//! Needs Debian's `postgresql` (15 or newer); says so when it is missing, and never skips.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "for tests only: starts programs, and a database that cannot be made is a failed test"
+)]
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
+        net::UnixStream,
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Its superuser, which owns every database.
+pub const USER: &str = "usher";
+/// Asked for on TCP only; the socket lies in a private directory.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Does what it is told line by line, and takes everything down when nobody can tell it anything any more.
+const KEEPER: &str = r#"
+run() { "$BIN/postgres" -D "$DIR/data" -k "$DIR" "$@" </dev/null & server=$!; }
+while read -r verb; do case $verb in
+    start) run "$@" ;;
+    crash) kill -QUIT "$server"; wait "$server" ;;
+    stop) kill -INT "$server"; wait "$server" ;;
+esac; done
+kill -QUIT "$server" 2>/dev/null && wait "$server"
+rm -rf "$DIR"
+"#;
+
+/// Long enough for a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Small, and quick to start. Commits reach the kernel, which is as much as a killed process can show.
+const SETTINGS: &[&str] = &[
+    "autovacuum=off",
+    "fsync=off",
+    "listen_addresses=",
+    "max_connections=150",
+    "max_wal_senders=0",
+    "shared_buffers=16MB",
+    "unix_socket_permissions=0777",
+    "wal_level=minimal",
+];
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Postgres {
+    directory: PathBuf,
+    keeper: Mutex<Option<(Child, ChildStdin)>>,
+    port: u16,
+}
+
+impl Postgres {
+    /// The cluster of this process: for every test that does not harm it.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL, or it does not start.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A cluster of one test's own.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL, or it does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more settings, each `name=value`.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL, or it does not start.
+    #[must_use]
+    pub fn start_with(settings: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let owner = Owner::find();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Short: the path of a socket has 107 characters at most.
+        let directory = env::temp_dir().join(format!("usher-pg-{}-{number}", std::process::id()));
+        let _left_by_a_namesake = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).expect("a directory for the cluster");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("its mode");
+        copy(&template(&owner), &directory.join("data"));
+        owner.give(&directory);
+
+        let wanted: Vec<&str> = SETTINGS.iter().chain(settings).copied().collect();
+        let port = wanted.iter().rev().find_map(|setting| setting.strip_prefix("port=")?.parse().ok());
+        let log = fs::File::create(directory.join("log")).expect("a log");
+        let mut keeper = owner
+            .command("/bin/sh")
+            .args(["-c", KEEPER, "keeper"])
+            .args(wanted.iter().flat_map(|setting| ["-c", setting]))
+            .env("BIN", binaries())
+            .env("DIR", &directory)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            // Ctrl-C and a test runner's time-out are for the test; the keeper sees the end of its input.
+            .process_group(0)
+            .spawn()
+            .expect("a shell starts");
+        let input = keeper.stdin.take().expect("its input");
+        let keeper = Mutex::new(Some((keeper, input)));
+        let cluster = Self { directory, keeper, port: port.unwrap_or(5432) };
+        cluster.start_again();
+        cluster
+    }
+
+    /// Where its socket lies.
+    #[must_use]
+    pub fn socket_directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The number in its socket's name, and its TCP port when it listens there.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes an empty database and gives back its name.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn create_database(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// The address of a database on its socket, as `postgres://` URL.
+    ///
+    /// # Panics
+    /// When temporary files lie below a path that is not UTF-8.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        let mut host = String::new();
+        for byte in self.directory.to_str().expect("a path in UTF-8").bytes() {
+            if byte.is_ascii_alphanumeric() || byte == b'-' {
+                host.push(char::from(byte));
+            } else {
+                write!(host, "%{byte:02X}").expect("a string takes everything");
+            }
+        }
+        format!("postgres://{USER}@{host}:{}/{database}", self.port)
+    }
+
+    /// Runs SQL in a database and gives back what it answers, one row a line.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(binaries().join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database])
+            .args(["-p", &self.port.to_string(), "-c", sql])
+            .arg("-h")
+            .arg(&self.directory)
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .expect("psql starts");
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Ends it at once, as a crash does: it must recover when it starts again.
+    ///
+    /// # Panics
+    /// When its keeper is gone.
+    pub fn crash(&self) {
+        self.tell("crash");
+        self.wait_until("is gone", |reached| !reached);
+    }
+
+    /// Starts it after [`crash`](Self::crash).
+    ///
+    /// # Panics
+    /// When it does not come up; with its log.
+    pub fn start_again(&self) {
+        self.tell("start");
+        self.wait_until("answers", |reached| reached);
+    }
+
+    fn tell(&self, verb: &str) {
+        let mut keeper = self.keeper.lock().expect("nobody panicked");
+        let (_child, input) = keeper.as_mut().expect("its keeper runs");
+        writeln!(input, "{verb}").expect("its keeper listens");
+    }
+
+    fn wait_until(&self, what: &str, wanted: impl Fn(bool) -> bool) {
+        let began = Instant::now();
+        let socket = self.directory.join(format!(".s.PGSQL.{}", self.port));
+        let ready = || {
+            UnixStream::connect(&socket).is_ok()
+                && Command::new(binaries().join("pg_isready"))
+                    .args(["-q", "-p", &self.port.to_string(), "-h"])
+                    .arg(&self.directory)
+                    .status()
+                    .is_ok_and(|status| status.success())
+        };
+        while !wanted(ready()) {
+            if began.elapsed() > PATIENCE {
+                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+                panic!("PostgreSQL in {} never {what}:\n{log}", self.directory.display());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let keeper = self.keeper.get_mut().ok().and_then(Option::take);
+        if let Some((mut child, input)) = keeper {
+            drop(input);
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// Whose cluster it is: PostgreSQL does not run as root.
+struct Owner {
+    /// User and group id, when that is another user than this process's.
+    other: Option<(u32, u32)>,
+}
+
+impl Owner {
+    fn find() -> Self {
+        let me = fs::metadata("/proc/self").expect("a /proc").uid();
+        if me != 0 {
+            return Self { other: None };
+        }
+        let users = fs::read_to_string("/etc/passwd").expect("a user table");
+        let ids_of = |name: &str| {
+            let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+            let mut fields = line.split(':').skip(2);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        };
+        Self { other: Some(ids_of("postgres").or_else(|| ids_of("nobody")).expect("an unprivileged user")) }
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        if let Some((user, group)) = self.other {
+            // Also drops the supplementary groups: the standard library does for root.
+            command.uid(user).gid(group);
+        }
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    fn give(&self, path: &Path) {
+        if let Some((user, group)) = self.other {
+            chown(path, Some(user), Some(group)).expect("root gives files away");
+            if path.is_dir() {
+                for entry in fs::read_dir(path).expect("a directory") {
+                    self.give(&entry.expect("an entry").path());
+                }
+            }
+        }
+    }
+}
+
+/// Where the programs of the newest installed version are.
+fn binaries() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let newest = versions
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|version| Path::new(&format!("/usr/lib/postgresql/{version}/bin/initdb")).exists())
+            .max();
+        let newest = newest.expect("this test needs PostgreSQL: install the package `postgresql`");
+        assert!(newest >= 15, "this test needs PostgreSQL 15 or newer, this machine has {newest}");
+        PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
+    })
+}
+
+/// A fresh cluster to copy, made once per target directory: `initdb` takes longer than most tests.
+fn template(owner: &Owner) -> PathBuf {
+    let program = env::current_exe().expect("the test's own program");
+    let target = program.ancestors().nth(3).expect("a target directory");
+    let version = binaries().parent().and_then(Path::file_name).expect("a version").to_owned();
+    let name = format!("usher-postgres-{}", version.display());
+    let ready = target.join(&name);
+    let lock = fs::File::create(target.join(format!("{name}.lock"))).expect("a lock file");
+    lock.lock().expect("the lock");
+    if ready.exists() {
+        return ready;
+    }
+    let directory = env::temp_dir().join(format!("usher-initdb-{}", std::process::id()));
+    fs::create_dir(&directory).expect("a directory for initdb");
+    let password = directory.join("password");
+    fs::write(&password, PASSWORD).expect("a password file");
+    owner.give(&directory);
+    let output = owner
+        .command(binaries().join("initdb"))
+        .args(["--no-sync", "--encoding=UTF8", "--wal-segsize=1", "--username", USER])
+        // Sorts unlike the machine's bytes, so that a column without COLLATE "C" is seen.
+        .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"])
+        .args(["--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile"])
+        .arg(&password)
+        .arg("-D")
+        .arg(directory.join("data"))
+        .current_dir("/")
+        .output()
+        .expect("initdb starts");
+    assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+    let draft = target.join(format!("{name}.{}", std::process::id()));
+    copy(&directory.join("data"), &draft);
+    fs::rename(&draft, &ready).expect("the template in place");
+    fs::remove_dir_all(&directory).expect("initdb's directory can go");
+    ready
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a directory");
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).expect("its mode");
+    for entry in fs::read_dir(from).expect("a directory to copy") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("its type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file to copy");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PATIENCE, Postgres};
+    use std::{
+        env, fs,
+        path::PathBuf,
+        process::{Command, Stdio},
+        time::{Duration, Instant},
+    };
+
+    #[test]
+    fn a_crash_keeps_what_was_committed() {
+        let cluster = Postgres::start();
+        let database = cluster.create_database();
+        cluster.sql(&database, "CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (7)");
+        cluster.crash();
+        cluster.start_again();
+        assert_eq!(cluster.sql(&database, "SELECT n FROM t"), "7");
+    }
+
+    const DIES: &str = "USHER_TEST_POSTGRES_DIES";
+
+    #[test]
+    fn a_cluster_goes_when_its_process_is_killed() {
+        if env::var_os(DIES).is_some() {
+            let cluster = Postgres::start();
+            fs::write(env::var(DIES).unwrap(), cluster.socket_directory().to_str().unwrap()).unwrap();
+            std::process::abort();
+        }
+        let note = env::temp_dir().join(format!("usher-pg-note-{}", std::process::id()));
+        let name = "postgres::tests::a_cluster_goes_when_its_process_is_killed";
+        let killed = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(DIES, &note)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!killed.success());
+        let directory = PathBuf::from(fs::read_to_string(&note).unwrap());
+        fs::remove_file(&note).unwrap();
+        let began = Instant::now();
+        while directory.exists() {
+            assert!(began.elapsed() < PATIENCE, "{} stays", directory.display());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
