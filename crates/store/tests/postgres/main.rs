@@ -25,12 +25,12 @@ mod durability;
 mod epoch;
 mod faults;
 mod issuing;
+#[path = "../it/locks.rs"]
+mod locks;
 #[path = "../it/redemption.rs"]
 mod redemption;
 #[path = "../it/replay.rs"]
 mod replay;
-#[path = "../it/locks.rs"]
-mod locks;
 mod same;
 #[path = "../it/servers.rs"]
 mod servers;
