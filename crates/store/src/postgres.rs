@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    Acquire as _, ConnectOptions as _, PgPool, Postgres, Row as _, Transaction,
+    ConnectOptions as _, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
@@ -205,9 +205,8 @@ fn pool(connections: u32) -> PgPoolOptions {
         .max_lifetime(Duration::from_secs(3600))
         .after_connect(|connection, _about| {
             Box::pin(async move {
-                let mut tx = connection.begin().await?;
-                sqlx::query(DURABLE).execute(&mut *tx).await?;
-                tx.commit().await
+                sqlx::query(DURABLE).execute(connection).await?;
+                Ok(())
             })
         })
 }

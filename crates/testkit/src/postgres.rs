@@ -1,5 +1,5 @@
 //! Real PostgreSQL for tests: a throw-away cluster in a directory of its own, as an unprivileged user, on a socket that
-//! only its owner and root reach. It ends itself when the test's process is gone, however that ended.
+//! only its owner and root reach. It ends itself when the tests that use it are gone, however they ended.
 //!
 //! Needs Debian's `postgresql` (15 or newer); says so when it is missing, and never skips.
 #![expect(
@@ -20,7 +20,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -39,8 +39,21 @@ run() { "$BIN/postgres" -D "$DIR/data" -k "$DIR" "$@" </dev/null & server=$!; }
 while read -r verb; do case $verb in
     start) run "$@" ;;
     crash) kill -QUIT "$server"; wait "$server" ;;
-    stop) kill -INT "$server"; wait "$server" ;;
 esac; done
+kill -QUIT "$server" 2>/dev/null && wait "$server"
+rm -rf "$DIR"
+"#;
+
+/// Takes everything down when for a while nobody held the lock on its input, and holds it until it is gone.
+const SHARED_KEEPER: &str = r#"
+"$BIN/postgres" -D "$DIR/data" -k "$DIR" "$@" </dev/null & server=$!
+calm=0
+while kill -0 "$server" 2>/dev/null; do
+    sleep 1
+    if flock -n -x 0; then calm=$((calm + 1)); else calm=0; fi
+    [ "$calm" -lt 5 ] || break
+    flock -u 0
+done
 kill -QUIT "$server" 2>/dev/null && wait "$server"
 rm -rf "$DIR"
 "#;
@@ -53,7 +66,7 @@ const SETTINGS: &[&str] = &[
     "autovacuum=off",
     "fsync=off",
     "listen_addresses=",
-    "max_connections=150",
+    "max_connections=400",
     "max_wal_senders=0",
     "shared_buffers=16MB",
     "unix_socket_permissions=0777",
@@ -64,18 +77,46 @@ const SETTINGS: &[&str] = &[
 #[derive(Debug)]
 pub struct Postgres {
     directory: PathBuf,
+    /// None for the shared one, which no single test ends.
     keeper: Mutex<Option<(Child, ChildStdin)>>,
     port: u16,
 }
 
 impl Postgres {
-    /// The cluster of this process: for every test that does not harm it.
+    /// The cluster that all tests of a target directory share, also those of other processes: for every test that does
+    /// it no harm. It ends a few seconds after the last of them.
     ///
     /// # Panics
     /// When there is no PostgreSQL, or it does not start.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        static SHARED: OnceLock<(Postgres, fs::File)> = OnceLock::new();
+        &SHARED.get_or_init(Self::join).0
+    }
+
+    /// The lock that goes with it says that it is used, until this process ends.
+    fn join() -> (Self, fs::File) {
+        let owner = Owner::find();
+        let open = |name| fs::File::create(in_target(name)).expect("a lock file");
+        let used = open("used");
+        // Waits for a keeper that is just taking it down.
+        used.lock_shared().expect("the lock");
+        let starting = open("starting");
+        starting.lock().expect("the lock");
+        let note = in_target("directory");
+        let directory = fs::read_to_string(&note).map(PathBuf::from).unwrap_or_default();
+        let known = Self { directory, keeper: Mutex::new(None), port: 5432 };
+        if known.is_ready() {
+            return (known, used);
+        }
+        let directory =
+            lay_out(&owner, &env::temp_dir().join(format!("usher-pg-{}-shared", std::process::id())));
+        fs::write(note, directory.to_str().expect("a path in UTF-8")).expect("a note");
+        // A lock of its own: the same file, opened once more.
+        let watched = fs::File::open(in_target("used")).expect("a lock file");
+        let _outlives_this_process = spawn(&owner, SHARED_KEEPER, &directory, SETTINGS, watched.into());
+        let cluster = Self { directory, keeper: Mutex::new(None), port: 5432 };
+        cluster.wait_until("answers", |ready| ready);
+        (cluster, used)
     }
 
     /// A cluster of one test's own.
@@ -98,29 +139,10 @@ impl Postgres {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Short: the path of a socket has 107 characters at most.
         let directory = env::temp_dir().join(format!("usher-pg-{}-{number}", std::process::id()));
-        let _left_by_a_namesake = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).expect("a directory for the cluster");
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("its mode");
-        copy(&template(&owner), &directory.join("data"));
-        owner.give(&directory);
-
+        let directory = lay_out(&owner, &directory);
         let wanted: Vec<&str> = SETTINGS.iter().chain(settings).copied().collect();
         let port = wanted.iter().rev().find_map(|setting| setting.strip_prefix("port=")?.parse().ok());
-        let log = fs::File::create(directory.join("log")).expect("a log");
-        let mut keeper = owner
-            .command("/bin/sh")
-            .args(["-c", KEEPER, "keeper"])
-            .args(wanted.iter().flat_map(|setting| ["-c", setting]))
-            .env("BIN", binaries())
-            .env("DIR", &directory)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("the log"))
-            .stderr(log)
-            // Ctrl-C and a test runner's time-out are for the test; the keeper sees the end of its input.
-            .process_group(0)
-            .spawn()
-            .expect("a shell starts");
+        let mut keeper = spawn(&owner, KEEPER, &directory, &wanted, Stdio::piped());
         let input = keeper.stdin.take().expect("its input");
         let keeper = Mutex::new(Some((keeper, input)));
         let cluster = Self { directory, keeper, port: port.unwrap_or(5432) };
@@ -140,14 +162,22 @@ impl Postgres {
         self.port
     }
 
-    /// Makes an empty database and gives back its name.
+    /// Makes an empty database and gives back its name. Those of processes that have ended go.
     ///
     /// # Panics
     /// When it cannot be made.
     #[must_use]
     pub fn create_database(&self) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
-        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        for old in self.sql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'test%'").lines()
+        {
+            let process = old.split('_').nth(1).unwrap_or_default();
+            if !Path::new("/proc").join(process).exists() {
+                // Another test may be at it too.
+                let _gone = self.psql("postgres", &format!("DROP DATABASE IF EXISTS {old} WITH (FORCE)"));
+            }
+        }
+        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
         name
     }
@@ -174,16 +204,20 @@ impl Postgres {
     /// # Panics
     /// When it fails.
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(binaries().join("psql"))
+        let output = self.psql(database, sql);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Output {
+        Command::new(binaries().join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database])
             .args(["-p", &self.port.to_string(), "-c", sql])
             .arg("-h")
             .arg(&self.directory)
             .env("LC_ALL", "C.UTF-8")
             .output()
-            .expect("psql starts");
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+            .expect("psql starts")
     }
 
     /// Ends it at once, as a crash does: it must recover when it starts again.
@@ -210,18 +244,18 @@ impl Postgres {
         writeln!(input, "{verb}").expect("its keeper listens");
     }
 
+    fn is_ready(&self) -> bool {
+        UnixStream::connect(self.directory.join(format!(".s.PGSQL.{}", self.port))).is_ok()
+            && Command::new(binaries().join("pg_isready"))
+                .args(["-q", "-p", &self.port.to_string(), "-h"])
+                .arg(&self.directory)
+                .status()
+                .is_ok_and(|status| status.success())
+    }
+
     fn wait_until(&self, what: &str, wanted: impl Fn(bool) -> bool) {
         let began = Instant::now();
-        let socket = self.directory.join(format!(".s.PGSQL.{}", self.port));
-        let ready = || {
-            UnixStream::connect(&socket).is_ok()
-                && Command::new(binaries().join("pg_isready"))
-                    .args(["-q", "-p", &self.port.to_string(), "-h"])
-                    .arg(&self.directory)
-                    .status()
-                    .is_ok_and(|status| status.success())
-        };
-        while !wanted(ready()) {
+        while !wanted(self.is_ready()) {
             if began.elapsed() > PATIENCE {
                 let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
                 panic!("PostgreSQL in {} never {what}:\n{log}", self.directory.display());
@@ -299,14 +333,46 @@ fn binaries() -> &'static Path {
     })
 }
 
-/// A fresh cluster to copy, made once per target directory: `initdb` takes longer than most tests.
-fn template(owner: &Owner) -> PathBuf {
+/// A file or directory of this module in the target directory.
+fn in_target(name: &str) -> PathBuf {
     let program = env::current_exe().expect("the test's own program");
     let target = program.ancestors().nth(3).expect("a target directory");
-    let version = binaries().parent().and_then(Path::file_name).expect("a version").to_owned();
-    let name = format!("usher-postgres-{}", version.display());
-    let ready = target.join(&name);
-    let lock = fs::File::create(target.join(format!("{name}.lock"))).expect("a lock file");
+    let version = binaries().parent().and_then(Path::file_name).expect("a version");
+    target.join(format!("usher-postgres-{}.{name}", version.display()))
+}
+
+/// Makes a cluster that does not run yet.
+fn lay_out(owner: &Owner, directory: &Path) -> PathBuf {
+    let _left_by_a_namesake = fs::remove_dir_all(directory);
+    fs::create_dir(directory).expect("a directory for the cluster");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("its mode");
+    copy(&template(owner), &directory.join("data"));
+    owner.give(directory);
+    directory.to_owned()
+}
+
+fn spawn(owner: &Owner, script: &str, directory: &Path, settings: &[&str], input: Stdio) -> Child {
+    let log = fs::File::create(directory.join("log")).expect("a log");
+    owner
+        .command("/bin/sh")
+        .args(["-c", script, "keeper"])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .env("BIN", binaries())
+        .env("DIR", directory)
+        .current_dir("/")
+        .stdin(input)
+        .stdout(log.try_clone().expect("the log"))
+        .stderr(log)
+        // Ctrl-C and a test runner's time-out are for the test; the keeper looks after itself.
+        .process_group(0)
+        .spawn()
+        .expect("a shell starts")
+}
+
+/// A fresh cluster to copy, made once per target directory: `initdb` takes longer than most tests.
+fn template(owner: &Owner) -> PathBuf {
+    let ready = in_target("template");
+    let lock = fs::File::create(in_target("making")).expect("a lock file");
     lock.lock().expect("the lock");
     if ready.exists() {
         return ready;
@@ -329,7 +395,8 @@ fn template(owner: &Owner) -> PathBuf {
         .output()
         .expect("initdb starts");
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-    let draft = target.join(format!("{name}.{}", std::process::id()));
+    let draft = in_target("draft");
+    let _half_made = fs::remove_dir_all(&draft);
     copy(&directory.join("data"), &draft);
     fs::rename(&draft, &ready).expect("the template in place");
     fs::remove_dir_all(&directory).expect("initdb's directory can go");
