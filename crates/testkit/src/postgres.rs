@@ -6,7 +6,8 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
-    reason = "for tests only: starts programs, and a database that cannot be made is a failed test"
+    clippy::zombie_processes,
+    reason = "for tests only: starts programs, one of which outlives the test, and a database that cannot be made is a failed test"
 )]
 
 use std::{
@@ -113,7 +114,7 @@ impl Postgres {
         fs::write(note, directory.to_str().expect("a path in UTF-8")).expect("a note");
         // A lock of its own: the same file, opened once more.
         let watched = fs::File::open(in_target("used")).expect("a lock file");
-        let _outlives_this_process = spawn(&owner, SHARED_KEEPER, &directory, SETTINGS, watched.into());
+        spawn(&owner, SHARED_KEEPER, &directory, SETTINGS, watched.into());
         let cluster = Self { directory, keeper: Mutex::new(None), port: 5432 };
         cluster.wait_until("answers", |ready| ready);
         (cluster, used)
