@@ -38,7 +38,7 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         ticks.tick().await;
         let now = app.now();
         app.limits().forget();
-        match certificate.renew(app.config(), app.authority(), now) {
+        match certificate.renew(app.config(), app.authority(), now).await {
             Ok(true) => tracing::info!("a new TLS certificate is served"),
             Ok(false) => {}
             Err(error) => tracing::error!(cause = %Chain(&error), "the TLS certificate could not be renewed"),
@@ -59,7 +59,8 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
 /// Signs where the audit log is, when it went on since the last time.
 pub(crate) async fn checkpoint(app: &AppState, now: UnixTime) {
     let (key_id, key) = app.audit_key();
-    match app.store().checkpoint(key_id, |message| key.sign_message(message), now).await {
+    match app.store().checkpoint(key_id, |message| async move { key.sign_message(&message).await }, now).await
+    {
         Ok(Some(_)) => tracing::debug!("audit checkpoint made"),
         Ok(None) => {}
         Err(error) => tracing::error!(cause = %Chain(&error), "no audit checkpoint could be made"),

@@ -13,11 +13,11 @@ use url::Url;
 use usher_audit::{Actor, Event, Record};
 use usher_identity::{PublicKey, UserRecord, UserStatus};
 use usher_keystore::{
-    Algorithm, GenerateError, GeneratedKey, KeyLabel, Keystore, Purpose, SealKey, SealKeyError,
+    Algorithm, Custody, GenerateError, GeneratedKey, KeyLabel, Keystore, Purpose, SealKey, SealKeyError,
 };
 use usher_sign_in::{SET_UP_LIFETIME, SetUpCode};
 use usher_store::{
-    KeyAlgorithm, KeyCustody, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
+    KeyAlgorithm, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
     keys::{self, StoredKey},
     sign_in, team,
     users::{self, CreateUserError},
@@ -240,13 +240,13 @@ async fn team_keys(
     now: UnixTime,
 ) -> Result<Sha256, InitError> {
     let serial = random::try_bytes().ok_or(InitError::Random)?;
-    let root = p256(keystore, "team/tls-root/1", Purpose::TlsRoot)?;
+    let root = p256(keystore, "team/tls-root/1", Purpose::TlsRoot).await?;
     let certificate =
-        TeamAuthority::self_signed(&root.key, team, serial, now).map_err(InitError::Authority)?;
+        TeamAuthority::self_signed(&root.key, team, serial, now).await.map_err(InitError::Authority)?;
     let authority = TeamAuthority::new(std::sync::Arc::clone(&root.key), certificate.clone());
     let pin = authority.map_err(InitError::Authority)?.pin();
-    let state = p256(keystore, "team/state/1", Purpose::State)?;
-    let audit = p256(keystore, "team/audit/1", Purpose::Audit)?;
+    let state = p256(keystore, "team/state/1", Purpose::State).await?;
+    let audit = p256(keystore, "team/audit/1", Purpose::Audit).await?;
     let events = [
         Event::TeamCreate { team: team.clone(), pin },
         Event::StateKeyCreate { key: thumbprint(&state)? },
@@ -264,8 +264,8 @@ async fn team_keys(
             project_id: None,
             algorithm: KeyAlgorithm::P256,
             public: made.key.public_key_bytes().to_vec(),
-            custody: KeyCustody::Software,
-            sealed: made.sealed,
+            custody: crate::keys::stored_custody(made.custody),
+            sealed: made.material,
             certificate,
             state: KeyState::Active,
             created_at: now,
@@ -279,8 +279,9 @@ async fn team_keys(
     Ok(pin)
 }
 
-fn p256(keystore: &Keystore, id: &str, purpose: Purpose) -> Result<GeneratedKey, InitError> {
-    keystore.generate(&KeyLabel::new(id, purpose), Algorithm::EcdsaP256).map_err(InitError::Key)
+async fn p256(keystore: &Keystore, id: &str, purpose: Purpose) -> Result<GeneratedKey, InitError> {
+    let label = KeyLabel::new(id, purpose);
+    keystore.generate(&label, Algorithm::EcdsaP256, Custody::Software).await.map_err(InitError::Key)
 }
 
 fn thumbprint(made: &GeneratedKey) -> Result<Sha256, InitError> {

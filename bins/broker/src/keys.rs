@@ -8,9 +8,9 @@ use std::{
 use data_encoding::BASE64;
 use usher_account_lifecycle::state::StateKey;
 use usher_ca::CaPublicKey;
-use usher_keystore::{KeyLabel, Purpose, SoftwareKey};
+use usher_keystore::{Custody, KeyLabel, Purpose, SigningKey};
 use usher_store::{
-    Conn, KeyAlgorithm, KeyPurpose, KeyState,
+    Conn, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState,
     keys::{self, StoredKey},
 };
 use usher_types::ProjectId;
@@ -18,7 +18,7 @@ use usher_types::ProjectId;
 use crate::{AppState, error::ApiError};
 
 /// Opens a stored key; from memory after the first time.
-pub(crate) fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SoftwareKey>, ApiError> {
+pub(crate) async fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SigningKey>, ApiError> {
     let purpose = match key.purpose {
         KeyPurpose::Audit => Purpose::Audit,
         KeyPurpose::SshUserCa => Purpose::SshUserCa,
@@ -26,11 +26,30 @@ pub(crate) fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SoftwareKey>, 
         KeyPurpose::TlsRoot => Purpose::TlsRoot,
         KeyPurpose::X509Ca => return Err(ApiError::internal("no use for X.509 CA keys yet")),
     };
-    app.keystore().load(&KeyLabel::new(&key.id, purpose), &key.sealed).map_err(ApiError::internal)
+    let label = KeyLabel::new(&key.id, purpose);
+    app.keystore().load(&label, custody(key.custody), &key.sealed).await.map_err(ApiError::internal)
+}
+
+/// The custody that the database names.
+pub(crate) fn custody(stored: KeyCustody) -> Custody {
+    match stored {
+        KeyCustody::AwsKms => Custody::AwsKms,
+        KeyCustody::AwsKmsWrapped => Custody::AwsKmsWrapped,
+        KeyCustody::Software => Custody::Software,
+    }
+}
+
+/// A custody as the database names it.
+pub(crate) fn stored_custody(custody: Custody) -> KeyCustody {
+    match custody {
+        Custody::AwsKms => KeyCustody::AwsKms,
+        Custody::AwsKmsWrapped => KeyCustody::AwsKmsWrapped,
+        Custody::Software => KeyCustody::Software,
+    }
 }
 
 /// The certificate authorities that a connection needs: of the target's project, and of its bastions'.
-pub(crate) struct Authorities(BTreeMap<ProjectId, Arc<SoftwareKey>>);
+pub(crate) struct Authorities(BTreeMap<ProjectId, Arc<SigningKey>>);
 
 impl Authorities {
     /// Loads the signing key of each project.
@@ -44,13 +63,13 @@ impl Authorities {
             let keys = active(keys::of_project(conn, KeyPurpose::SshUserCa, *project).await?);
             // The oldest that is active: by the time an older one is retired, every server knows the next.
             let signing = keys.last().ok_or_else(|| ApiError::internal("a project without a CA key"))?;
-            loaded.insert(*project, open(app, signing)?);
+            loaded.insert(*project, open(app, signing).await?);
         }
         Ok(Self(loaded))
     }
 
     /// The CA of a project that was loaded.
-    pub(crate) fn of(&self, project: ProjectId) -> Result<&SoftwareKey, ApiError> {
+    pub(crate) fn of(&self, project: ProjectId) -> Result<&SigningKey, ApiError> {
         let key = self.0.get(&project).ok_or_else(|| ApiError::internal("a leg's project was not loaded"))?;
         Ok(key.as_ref())
     }

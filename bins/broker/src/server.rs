@@ -65,18 +65,18 @@ impl Server {
         let address = app.config().listen;
         let failed = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        Self::on(app, listener)
+        Self::on(app, listener).await
     }
 
     /// Serves on a socket that is bound already.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub fn on(app: AppState, listener: TcpListener) -> Result<Self, ServeError> {
+    pub async fn on(app: AppState, listener: TcpListener) -> Result<Self, ServeError> {
         let address = app.config().listen;
         let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
-        let certificate =
-            Certificate::make(app.config(), app.authority(), app.now()).map_err(ServeError::Tls)?;
+        let certificate = Certificate::make(app.config(), app.authority(), app.now()).await;
+        let certificate = certificate.map_err(ServeError::Tls)?;
         Ok(Self { app, listener, address, certificate })
     }
 

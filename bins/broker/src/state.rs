@@ -7,13 +7,14 @@ use thiserror::Error;
 use tokio::sync::watch;
 use url::Url;
 use usher_identity::dpop::{NonceKey, NonceKeys};
-use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SoftwareKey};
+use usher_keystore::{Custody, KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SigningKey};
 use usher_store::{KeyPurpose, OpenError, Store, StoreError, keys, team};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 
 use crate::{
     Clock, Config,
     failures::Failures,
+    keys::custody,
     limits::Limits,
     tls::{AuthorityError, TeamAuthority},
 };
@@ -61,7 +62,7 @@ pub struct AppState(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    audit_key: (String, Arc<SoftwareKey>),
+    audit_key: (String, Arc<SigningKey>),
     authority: TeamAuthority,
     clock: Clock,
     config: Config,
@@ -89,13 +90,15 @@ impl AppState {
         let team = team::slug(&mut reader).await?.ok_or(StartError::NoTeam)?;
         let root = active(keys::of_team(&mut reader, KeyPurpose::TlsRoot).await?, "tls-root")?;
         let root_key = keystore
-            .load(&KeyLabel::new(&root.id, Purpose::TlsRoot), &root.sealed)
+            .load(&KeyLabel::new(&root.id, Purpose::TlsRoot), custody(root.custody), &root.sealed)
+            .await
             .map_err(StartError::Key)?;
         let certificate = root.certificate.ok_or(StartError::NoKey("tls-root"))?;
         let authority = TeamAuthority::new(root_key, certificate).map_err(StartError::Authority)?;
         let audit = active(keys::of_team(&mut reader, KeyPurpose::Audit).await?, "audit")?;
         let audit_key = keystore
-            .load(&KeyLabel::new(&audit.id, Purpose::Audit), &audit.sealed)
+            .load(&KeyLabel::new(&audit.id, Purpose::Audit), custody(audit.custody), &audit.sealed)
+            .await
             .map_err(StartError::Key)?;
         let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
         drop(reader);
@@ -165,7 +168,7 @@ impl AppState {
     }
 
     /// The key that signs audit checkpoints, and its id.
-    pub(crate) fn audit_key(&self) -> (&str, &SoftwareKey) {
+    pub(crate) fn audit_key(&self) -> (&str, &SigningKey) {
         (&self.0.audit_key.0, &self.0.audit_key.1)
     }
 

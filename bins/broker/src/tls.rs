@@ -51,12 +51,12 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     /// The first certificate.
-    pub(crate) fn make(
+    pub(crate) async fn make(
         config: &Config,
         authority: &TeamAuthority,
         now: UnixTime,
     ) -> Result<Arc<Self>, TlsError> {
-        let (served, renew_at) = current(config, authority, now)?;
+        let (served, renew_at) = current(config, authority, now).await?;
         Ok(Arc::new(Self {
             served: ArcSwap::from_pointee(served),
             renew_at: ArcSwap::from_pointee(renew_at),
@@ -64,7 +64,7 @@ impl Certificate {
     }
 
     /// Makes the next one when half of this one's life is over (an operator's own: reads the files again).
-    pub(crate) fn renew(
+    pub(crate) async fn renew(
         &self,
         config: &Config,
         authority: &TeamAuthority,
@@ -73,7 +73,7 @@ impl Certificate {
         if now < **self.renew_at.load() {
             return Ok(false);
         }
-        let (served, renew_at) = current(config, authority, now)?;
+        let (served, renew_at) = current(config, authority, now).await?;
         self.served.store(Arc::new(served));
         self.renew_at.store(Arc::new(renew_at));
         Ok(true)
@@ -86,13 +86,13 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-fn current(
+async fn current(
     config: &Config,
     authority: &TeamAuthority,
     now: UnixTime,
 ) -> Result<(CertifiedKey, UnixTime), TlsError> {
     let (Some(certificate), Some(key)) = (&config.tls.certificate_file, &config.tls.private_key_file) else {
-        let leaf = authority.leaf(&config.public_url, now).map_err(TlsError::Leaf)?;
+        let leaf = authority.leaf(&config.public_url, now).await.map_err(TlsError::Leaf)?;
         let renew_at = now.saturating_add(leaf::LIFETIME / 2);
         return Ok((certified(leaf.chain, leaf.key)?, renew_at));
     };

@@ -1,40 +1,103 @@
-//! Sealed keys in, ready keys out, each opened once. The sealed bytes are the caller's to store.
+//! Stored keys in, ready keys out, each opened once. What is stored is the caller's to keep.
+//!
+//! A key stays in the custody that it was made in: nothing here falls back from one to another.
 
 use std::{
     collections::BTreeMap,
+    fmt,
+    str::FromStr,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use thiserror::Error;
+use tokio::sync::OnceCell;
 use usher_types::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{
-    Algorithm, GenerateKeyError, KeyError, KeyLabel, OpenError, Purpose, SealError, SealKey, SoftwareKey,
+    Algorithm, GenerateKeyError, KeyError, KeyLabel, OpenError, Purpose, SealError, SealKey, SigningKey,
+    SoftwareKey,
+    kms::{Kms, KmsError},
 };
 
-/// A new key: sealed for the database, and ready for use.
+/// Where a key's private half is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Custody {
+    /// In AWS KMS, which signs. It never leaves.
+    AwsKms,
+    /// In the database, encrypted by AWS KMS; in memory while the process runs.
+    AwsKmsWrapped,
+    /// In the database, under the seal key; in memory while the process runs.
+    #[default]
+    Software,
+}
+
+impl Custody {
+    /// As it is stored and typed: `aws-kms`, `aws-kms-wrapped` or `software`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwsKms => "aws-kms",
+            Self::AwsKmsWrapped => "aws-kms-wrapped",
+            Self::Software => "software",
+        }
+    }
+}
+
+impl fmt::Display for Custody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no custody.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("expected `software`, `aws-kms` or `aws-kms-wrapped`")]
+pub struct ParseCustodyError;
+
+impl FromStr for Custody {
+    type Err = ParseCustodyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "aws-kms" => Ok(Self::AwsKms),
+            "aws-kms-wrapped" => Ok(Self::AwsKmsWrapped),
+            "software" => Ok(Self::Software),
+            _ => Err(ParseCustodyError),
+        }
+    }
+}
+
+/// A new key: what the database keeps of it, and the key ready for use.
 #[derive(Debug)]
 pub struct GeneratedKey {
-    /// To be stored under the key's label.
-    pub sealed: Vec<u8>,
+    /// To be stored under the key's label, with its custody: the sealed key, the KMS ciphertext, or the KMS key's ARN.
+    pub material: Vec<u8>,
+    /// Where the private half is.
+    pub custody: Custody,
     /// Ready to sign.
-    pub key: Arc<SoftwareKey>,
+    pub key: Arc<SigningKey>,
 }
 
 /// Why a key could not be made.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum GenerateError {
     /// Generation failed.
     #[error("could not make the key")]
     Key(#[source] GenerateKeyError),
+    /// The key management service did not make, encrypt or try out the key.
+    #[error("the key management service could not make the key")]
+    Kms(#[source] KmsError),
+    /// There is no connection to the service that this custody needs.
+    #[error("custody `{0}` needs the section [kms] in the broker's configuration")]
+    NoKms(Custody),
     /// Sealing failed.
     #[error("could not seal the key")]
     Seal(#[source] SealError),
 }
 
 /// Why a stored key could not be loaded.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LoadError {
     /// It opened, but is no working key.
     #[error("key `{purpose}` is unusable")]
@@ -44,6 +107,25 @@ pub enum LoadError {
         /// Why.
         #[source]
         source: KeyError,
+    },
+    /// The key management service did not show or decrypt it.
+    #[error("key `{purpose}` is not to be had from the key management service")]
+    Kms {
+        /// Which kind of key.
+        purpose: &'static str,
+        /// Why.
+        #[source]
+        source: KmsError,
+    },
+    /// There is no connection to the service that its custody needs.
+    #[error(
+        "key `{purpose}` is in custody `{custody}`, which needs the section [kms] in the broker's configuration"
+    )]
+    NoKms {
+        /// Which kind of key.
+        purpose: &'static str,
+        /// Its custody.
+        custody: Custody,
     },
     /// It did not open.
     #[error("key `{purpose}` does not open")]
@@ -56,50 +138,125 @@ pub enum LoadError {
     },
 }
 
-/// All keys of one broker in software custody.
+impl LoadError {
+    /// Whether the same may work a little later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Kms { source, .. } => source.is_temporary(),
+            Self::Key { .. } | Self::NoKms { .. } | Self::Open { .. } => false,
+        }
+    }
+}
+
+/// A key's place: its label, its custody and the digest of its stored material, so that a rotated or rewritten row
+/// never gets the old key.
+type Place = (KeyLabel, Custody, Sha256);
+
+/// All keys of one broker.
 #[derive(Debug)]
 pub struct Keystore {
     seal: SealKey,
-    // Keyed by label and by the sealed bytes' digest: a rotated or rewritten row never gets the old key.
-    opened: RwLock<BTreeMap<(KeyLabel, Sha256), Arc<SoftwareKey>>>,
+    kms: Option<Kms>,
+    // A cell is filled once; whoever comes meanwhile waits for it instead of opening the key again.
+    opened: RwLock<BTreeMap<Place, Arc<OnceCell<Arc<SigningKey>>>>>,
 }
 
 impl Keystore {
-    /// An empty keystore over this seal key.
+    /// An empty keystore over this seal key, for keys in software custody only.
     #[must_use]
     pub fn new(seal: SealKey) -> Self {
-        Self { seal, opened: RwLock::new(BTreeMap::new()) }
+        Self { seal, kms: None, opened: RwLock::new(BTreeMap::new()) }
     }
 
-    /// Makes and seals a key.
+    /// Adds the custodies that AWS KMS offers.
+    #[must_use]
+    pub fn with_kms(mut self, kms: Kms) -> Self {
+        self.kms = Some(kms);
+        self
+    }
+
+    /// Makes a key in a custody.
     ///
     /// # Errors
-    /// [`GenerateError`].
-    pub fn generate(&self, label: &KeyLabel, algorithm: Algorithm) -> Result<GeneratedKey, GenerateError> {
-        let key = SoftwareKey::generate(algorithm).map_err(GenerateError::Key)?;
-        let secret = key.to_secret_bytes().map_err(GenerateError::Key)?;
-        let sealed = self.seal.seal(label, &secret).map_err(GenerateError::Seal)?;
-        let key = Arc::new(limited(key, label));
-        self.keep(label, &sealed, Arc::clone(&key));
-        Ok(GeneratedKey { sealed, key })
+    /// [`GenerateError`]. A key that was made in KMS but did not pass its trial stays there, unused; the log names it.
+    pub async fn generate(
+        &self,
+        label: &KeyLabel,
+        algorithm: Algorithm,
+        custody: Custody,
+    ) -> Result<GeneratedKey, GenerateError> {
+        let kms = || self.kms.as_ref().ok_or(GenerateError::NoKms(custody));
+        let (material, key) = match custody {
+            Custody::AwsKms => {
+                let key = kms()?.create_key(label, algorithm).await.map_err(GenerateError::Kms)?;
+                (key.arn().as_bytes().to_vec(), SigningKey::in_kms(key, label.purpose()))
+            }
+            Custody::AwsKmsWrapped => {
+                let kms = kms()?;
+                let (key, secret) = software(algorithm)?;
+                let wrapped = kms.wrap(label, &secret).await.map_err(GenerateError::Kms)?;
+                (wrapped, SigningKey::here(key, custody, label.purpose()))
+            }
+            Custody::Software => {
+                let (key, secret) = software(algorithm)?;
+                let sealed = self.seal.seal(label, &secret).map_err(GenerateError::Seal)?;
+                (sealed, SigningKey::here(key, custody, label.purpose()))
+            }
+        };
+        let key = Arc::new(key);
+        let cell = self.cell(label, custody, &material);
+        let _first = cell.set(Arc::clone(&key)).is_ok();
+        Ok(GeneratedKey { material, custody, key })
     }
 
-    /// The key that was sealed under this label; opened and checked the first time, from memory after that.
+    /// The key that was made under this label in this custody; opened and checked the first time, from memory after
+    /// that.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn load(&self, label: &KeyLabel, sealed: &[u8]) -> Result<Arc<SoftwareKey>, LoadError> {
-        let place = (label.clone(), Sha256::of(sealed));
-        if let Some(key) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
-            return Ok(Arc::clone(key));
-        }
+    pub async fn load(
+        &self,
+        label: &KeyLabel,
+        custody: Custody,
+        material: &[u8],
+    ) -> Result<Arc<SigningKey>, LoadError> {
+        let cell = self.cell(label, custody, material);
+        let key = cell.get_or_try_init(|| self.open_key(label, custody, material)).await?;
+        Ok(Arc::clone(key))
+    }
+
+    async fn open_key(
+        &self,
+        label: &KeyLabel,
+        custody: Custody,
+        material: &[u8],
+    ) -> Result<Arc<SigningKey>, LoadError> {
         let purpose = label.purpose().as_str();
-        let secret = self.seal.open(label, sealed).map_err(|source| LoadError::Open { purpose, source })?;
+        let kms = || self.kms.as_ref().ok_or(LoadError::NoKms { purpose, custody });
+        let failed = |source| LoadError::Kms { purpose, source };
+        let secret = match custody {
+            Custody::AwsKms => {
+                let key = kms()?.open_key(label, material).await.map_err(failed)?;
+                return Ok(Arc::new(SigningKey::in_kms(key, label.purpose())));
+            }
+            Custody::AwsKmsWrapped => kms()?.unwrap(label, material).await.map_err(failed)?,
+            Custody::Software => {
+                self.seal.open(label, material).map_err(|source| LoadError::Open { purpose, source })?
+            }
+        };
         let key =
             SoftwareKey::from_secret_bytes(&secret).map_err(|source| LoadError::Key { purpose, source })?;
-        let key = Arc::new(limited(key, label));
-        self.keep(label, sealed, Arc::clone(&key));
-        Ok(key)
+        Ok(Arc::new(SigningKey::here(key, custody, label.purpose())))
+    }
+
+    fn cell(&self, label: &KeyLabel, custody: Custody, material: &[u8]) -> Arc<OnceCell<Arc<SigningKey>>> {
+        let place = (label.clone(), custody, Sha256::of(material));
+        if let Some(cell) = self.opened.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
+            return Arc::clone(cell);
+        }
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(opened.entry(place).or_default())
     }
 
     /// Seals a secret that is not a signing key.
@@ -123,22 +280,11 @@ impl Keystore {
     pub fn derive(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
         self.seal.derive(purpose)
     }
-
-    fn keep(&self, label: &KeyLabel, sealed: &[u8], key: Arc<SoftwareKey>) {
-        let place = (label.clone(), Sha256::of(sealed));
-        self.opened.write().unwrap_or_else(PoisonError::into_inner).insert(place, key);
-    }
 }
 
-/// A certificate authority's key must not become an oracle for other bytes.
-fn limited(key: SoftwareKey, label: &KeyLabel) -> SoftwareKey {
-    match label.purpose() {
-        Purpose::SshUserCa => key.for_certificates_only(),
-        Purpose::Audit
-        | Purpose::Page
-        | Purpose::State
-        | Purpose::TlsRoot
-        | Purpose::TotpSeed
-        | Purpose::X509Ca => key,
-    }
+/// A new key with its secret bytes.
+fn software(algorithm: Algorithm) -> Result<(SoftwareKey, Zeroizing<Vec<u8>>), GenerateError> {
+    let key = SoftwareKey::generate(algorithm).map_err(GenerateError::Key)?;
+    let secret = key.to_secret_bytes().map_err(GenerateError::Key)?;
+    Ok((key, secret))
 }

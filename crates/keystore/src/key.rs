@@ -65,19 +65,10 @@ pub enum KeyError {
     Form,
 }
 
-/// Why a message was not signed.
+/// The system gave no random bytes.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum SignMessageError {
-    /// A certificate authority's key signs certificates and nothing else.
-    #[error("this key signs certificates only")]
-    CertificatesOnly,
-    /// The system gave no random bytes.
-    #[error("the key could not sign")]
-    Failed,
-}
-
-/// How the to-be-signed bytes of every certificate begin (an SSH string), by algorithm of the subject's key.
-const CERTIFICATE: &[u8] = b"\0\0\0\x20ssh-ed25519-cert-v01@openssh.com";
+#[error("the key could not sign")]
+pub struct FailedToSign;
 
 enum Pair {
     EcdsaP256(EcdsaKeyPair),
@@ -106,14 +97,12 @@ impl Local {
         Ok(Self { pair, public, random: SystemRandom::new() })
     }
 
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignMessageError> {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], FailedToSign> {
         let signature = match &self.pair {
-            Pair::EcdsaP256(pair) => {
-                pair.sign(&self.random, message).map_err(|_error| SignMessageError::Failed)?
-            }
-            Pair::Ed25519(pair) => pair.try_sign(message).map_err(|_error| SignMessageError::Failed)?,
+            Pair::EcdsaP256(pair) => pair.sign(&self.random, message).map_err(|_error| FailedToSign)?,
+            Pair::Ed25519(pair) => pair.try_sign(message).map_err(|_error| FailedToSign)?,
         };
-        signature.as_ref().try_into().map_err(|_error| SignMessageError::Failed)
+        signature.as_ref().try_into().map_err(|_error| FailedToSign)
     }
 }
 
@@ -140,7 +129,6 @@ impl LocalKey for Shared {
 pub struct SoftwareKey {
     local: Arc<Local>,
     checked: CheckedKey,
-    certificates_only: bool,
 }
 
 impl std::fmt::Debug for SoftwareKey {
@@ -186,14 +174,7 @@ impl SoftwareKey {
     fn checked_once(pair: Pair) -> Result<Self, KeyError> {
         let local = Arc::new(Local::new(pair)?);
         let checked = CheckedKey::check(Shared(Arc::clone(&local))).map_err(|_error| KeyError::Check)?;
-        Ok(Self { local, checked, certificates_only: false })
-    }
-
-    /// From here on the key signs certificates and nothing else: it is no oracle for other bytes.
-    #[must_use]
-    pub fn for_certificates_only(mut self) -> Self {
-        self.certificates_only = true;
-        self
+        Ok(Self { local, checked })
     }
 
     /// The private and the public half, to be sealed.
@@ -237,15 +218,11 @@ impl SoftwareKey {
         }
     }
 
-    /// Signs `message` that is no certificate: a state head, an audit checkpoint, a TLS certificate. 64 bytes either way
-    /// (`r || s` for P-256).
+    /// Signs `message`; 64 bytes either way (`r || s` for P-256).
     ///
     /// # Errors
-    /// [`SignMessageError`] for a certificate authority's key, and when the system gives no random bytes.
-    pub fn sign_message(&self, message: &[u8]) -> Result<[u8; 64], SignMessageError> {
-        if self.certificates_only {
-            return Err(SignMessageError::CertificatesOnly);
-        }
+    /// [`FailedToSign`] when the system gives no random bytes.
+    pub fn sign_message(&self, message: &[u8]) -> Result<[u8; 64], FailedToSign> {
         self.local.sign(message)
     }
 }
@@ -257,9 +234,6 @@ impl Signer for SoftwareKey {
     }
 
     async fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
-        if self.certificates_only && !message.starts_with(CERTIFICATE) {
-            return Err(SignError::Refused(SignMessageError::CertificatesOnly.into()));
-        }
         self.checked.sign(message).await
     }
 

@@ -1,38 +1,50 @@
-//! Key custody in software: private keys sealed at rest, cached as ready-to-sign key pairs in memory.
+//! Key custody: where private keys live, and how they sign. [`Keystore`] makes and opens keys, each in its
+//! [`Custody`]:
 //!
-//! A [`SealKey`] (32 random bytes in a file of mode 0600) encrypts every private key and every other secret that the
-//! broker must read back, such as TOTP seeds. The ciphertext is bound to its id, its purpose and the format version,
-//! so a row moved to another place in the database does not open. [`Keystore`] opens a key once, checks it by a test
-//! signature and keeps it; [`SoftwareKey`] then signs without touching the disk and implements [`usher_ca::Signer`].
+//! - `software`: a [`SealKey`] encrypts the private key (and every other secret that the broker must read back, such as
+//!   TOTP seeds); the ciphertext is bound to its id, its purpose and the format version, so a row moved to another place
+//!   in the database does not open. The key is opened once, checked by a test signature and kept ready in memory.
+//! - `aws-kms`: the private key is made in AWS KMS and never leaves it. Every signature that comes back is verified
+//!   before it is used ([`kms`]).
+//! - `aws-kms-wrapped`: like `software`, but AWS KMS encrypts the key, bound to team, project, purpose and id.
+//!
+//! A [`SigningKey`] implements [`usher_ca::Signer`] whichever it is. There is no way from one custody to another: a key
+//! that cannot be used is an error, never another key.
 //!
 //! The crate does not decide what is signed: certificates are asked for through `usher-ca`, which wants a proof.
-//! It stores nothing but the seal key: sealed bytes go to the caller, who keeps them.
+//! It stores nothing but the seal key: the keys' material goes to the caller, who keeps it.
 //!
 //! ```
-//! use usher_keystore::{Algorithm, KeyLabel, Keystore, Purpose, SealKey};
+//! use usher_keystore::{Algorithm, Custody, KeyLabel, Keystore, Purpose, SealKey};
 //!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let directory = tempfile::tempdir()?;
 //! let path = directory.path().join("seal.key");
 //! SealKey::create(&path)?;
 //!
 //! let keystore = Keystore::new(SealKey::load(&path)?);
 //! let label = KeyLabel::new("prj_1/ssh-user-ca/1", Purpose::SshUserCa);
-//! let made = keystore.generate(&label, Algorithm::Ed25519)?;
+//! let made = keystore.generate(&label, Algorithm::Ed25519, Custody::Software).await?;
 //!
-//! // Another process, later: the sealed bytes come back from the database.
+//! // Another process, later: custody and material come back from the database.
 //! let keystore = Keystore::new(SealKey::load(&path)?);
-//! let key = keystore.load(&label, &made.sealed)?;
+//! let key = keystore.load(&label, made.custody, &made.material).await?;
 //! assert_eq!(key.public_key_bytes(), made.key.public_key_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 
 mod custody;
 mod key;
+pub mod kms;
 mod process;
 mod seal;
+mod signing;
 
-pub use custody::{GenerateError, GeneratedKey, Keystore, LoadError};
-pub use key::{Algorithm, GenerateKeyError, KeyError, SignMessageError, SoftwareKey};
+pub use custody::{Custody, GenerateError, GeneratedKey, Keystore, LoadError, ParseCustodyError};
+pub use key::{Algorithm, FailedToSign, GenerateKeyError, KeyError, SoftwareKey};
 pub use process::{ProtectError, forbid_core_dumps};
 pub use seal::{KeyLabel, OpenError, Purpose, SealError, SealKey, SealKeyError};
+pub use signing::{SignMessageError, SigningKey};

@@ -94,21 +94,23 @@ impl From<StoreError> for MakeCheckpointError {
 
 impl Store {
     /// Signs how far the log has come and stores that; `None` when nothing was written since the checkpoint before.
-    /// `sign` gets the exact bytes to sign and answers `r || s`. Call it about every minute and at the end.
+    /// `sign` gets the exact bytes to sign and answers `r || s`; it may take its time, nobody waits for it. `None` also
+    /// when another broker was faster. Call it about every minute and at the end.
     ///
     /// # Errors
     /// [`MakeCheckpointError`]; then nothing was stored.
-    pub async fn checkpoint<E>(
+    pub async fn checkpoint<E, F>(
         &self,
         key_id: &str,
-        sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E> + Send,
+        sign: impl FnOnce(Vec<u8>) -> F,
         now: UnixTime,
     ) -> Result<Option<SignedCheckpoint>, MakeCheckpointError>
     where
+        F: Future<Output = Result<[u8; 64], E>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut tx = self.begin().await?;
-        let last = query(LAST_CHECKPOINT).fetch_optional(&mut tx).await.map_err(StoreError::from)?;
+        let mut reader = self.read().await?;
+        let last = query(LAST_CHECKPOINT).fetch_optional(&mut reader).await.map_err(StoreError::from)?;
         let (number, after, previous) = match &last {
             Some(row) => {
                 let number: u64 = row.number("number")?;
@@ -116,7 +118,8 @@ impl Store {
             }
             None => (1, 0, None),
         };
-        let newer = query(NEWER_ROWS).bind(after).fetch_all(&mut tx).await.map_err(StoreError::from)?;
+        let newer = query(NEWER_ROWS).bind(after).fetch_all(&mut reader).await.map_err(StoreError::from)?;
+        drop(reader);
         let Some(newest) = newer.last() else { return Ok(None) };
         let position = newest.int("position")?;
         let mut heads = BTreeMap::<WriterId, Head>::new();
@@ -127,8 +130,13 @@ impl Store {
         let checkpoint =
             Checkpoint { number, issued_at: now, previous, heads: heads.into_values().collect() };
         let bytes = checkpoint.encode().map_err(MakeCheckpointError::Encode)?;
-        let signature =
-            sign(&checkpoint_sign_input(&bytes)).map_err(|error| MakeCheckpointError::Sign(error.into()))?;
+        let signature = sign(checkpoint_sign_input(&bytes)).await;
+        let signature = signature.map_err(|error| MakeCheckpointError::Sign(error.into()))?;
+        let mut tx = self.begin().await?;
+        let last = query(LAST_CHECKPOINT).fetch_optional(&mut tx).await.map_err(StoreError::from)?;
+        if last.map(|row| row.number("number")).transpose()?.unwrap_or(0) >= number {
+            return Ok(None);
+        }
         query(ADD_CHECKPOINT)
             .bind(i64::try_from(number).unwrap_or(i64::MAX))
             .bind(position)

@@ -9,9 +9,9 @@ use usher_api::v1::{
 use usher_audit::{Code, Event, ForwardingRule};
 use usher_ca::CaPublicKey;
 use usher_identity::ApprovedUser;
-use usher_keystore::{Algorithm, KeyLabel, Purpose};
+use usher_keystore::{Algorithm, Custody, KeyLabel, Purpose};
 use usher_store::{
-    Conn, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState,
+    Conn, KeyAlgorithm, KeyPurpose, KeyState,
     keys::{self, StoredKey},
     projects::{self, ProjectChange},
 };
@@ -117,8 +117,10 @@ async fn create(
     Admin { admin: caller, info, body }: Admin<CreateProject>,
 ) -> Result<Answer<Project>, ApiError> {
     let project = new_project(body, ProjectId::new(info.now, random::bytes()?), info.now)?;
-    let made =
-        [new_key(&app, &project, KeyPurpose::SshUserCa)?, new_key(&app, &project, KeyPurpose::X509Ca)?];
+    let made = [
+        new_key(&app, &project, KeyPurpose::SshUserCa).await?,
+        new_key(&app, &project, KeyPurpose::X509Ca).await?,
+    ];
     let mut change = begin(&app, &caller, info).await?;
     projects::create(&mut change.tx, &project).await?;
     change.audit(Event::ProjectCreate { project_id: project.id, project: project.slug.clone() }).await?;
@@ -192,7 +194,11 @@ fn sudo(sudo: AdminSudo) -> usher_store::AdminSudo {
 }
 
 /// Makes a project's first key of a purpose, sealed under `<project>/<purpose>/1`.
-fn new_key(app: &AppState, project: &projects::Project, purpose: KeyPurpose) -> Result<StoredKey, ApiError> {
+async fn new_key(
+    app: &AppState,
+    project: &projects::Project,
+    purpose: KeyPurpose,
+) -> Result<StoredKey, ApiError> {
     let (sealed_for, algorithm, stored_as) = match (purpose, project.ssh_certificate_type) {
         (KeyPurpose::SshUserCa, usher_store::CertificateType::Ed25519) => {
             (Purpose::SshUserCa, Algorithm::Ed25519, KeyAlgorithm::Ed25519)
@@ -207,15 +213,16 @@ fn new_key(app: &AppState, project: &projects::Project, purpose: KeyPurpose) -> 
     };
     let id = format!("{}/{purpose}/1", project.id);
     let label = KeyLabel::new(id.as_str(), sealed_for);
-    let made = app.keystore().generate(&label, algorithm).map_err(ApiError::internal)?;
+    let made = app.keystore().generate(&label, algorithm, Custody::Software).await;
+    let made = made.map_err(ApiError::internal)?;
     Ok(StoredKey {
         id,
         purpose,
         project_id: Some(project.id),
         algorithm: stored_as,
         public: made.key.public_key_bytes().to_vec(),
-        custody: KeyCustody::Software,
-        sealed: made.sealed,
+        custody: crate::keys::stored_custody(made.custody),
+        sealed: made.material,
         certificate: None,
         state: KeyState::Active,
         created_at: project.created_at,

@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::value::RawValue;
 use usher_account_lifecycle::state::{DocumentId, Head, sign_input};
 use usher_api::v1::SignedDocument;
-use usher_keystore::SoftwareKey;
+use usher_keystore::SigningKey;
 use usher_store::{
     Epoch,
     desired::{self, Snapshot, StoredDocument, StoredHead},
@@ -140,7 +140,8 @@ async fn rebuild(
         pins: app.pin().into_iter().collect(),
     };
     drop(reader);
-    let signer = Signer { key: keys::open(app, &state_keys.signing)?, id: state_keys.signing.id.clone() };
+    let signer =
+        Signer { key: keys::open(app, &state_keys.signing).await?, id: state_keys.signing.id.clone() };
 
     let mut fresh = Vec::new();
     let mut made = Vec::new();
@@ -148,7 +149,7 @@ async fn rebuild(
         let current = match wanted.unchanged(&state_keys.ids) {
             Some(generation) => held_or_stored(app, &wanted, generation).await?,
             None => {
-                let document = signer.sign(&wanted, now)?;
+                let document = signer.sign(&wanted, now).await?;
                 let current = current(&document)?;
                 fresh.push(document);
                 // Signing for a large fleet takes a while; others want the thread too.
@@ -237,16 +238,17 @@ async fn held_or_stored(
 }
 
 struct Signer {
-    key: Arc<SoftwareKey>,
+    key: Arc<SigningKey>,
     id: String,
 }
 
 impl Signer {
-    fn sign(&self, wanted: &Wanted<'_>, now: UnixTime) -> Result<StoredDocument, ApiError> {
+    async fn sign(&self, wanted: &Wanted<'_>, now: UnixTime) -> Result<StoredDocument, ApiError> {
         let generation = wanted.stored.map_or(0, |stored| stored.generation).saturating_add(1);
         let head = Head::new(wanted.id, generation, &wanted.body, now);
         let text = head.encode().map_err(ApiError::internal)?;
-        let signature = self.key.sign_message(&sign_input(text.as_bytes())).map_err(ApiError::internal)?;
+        let signed = self.key.sign_message(&sign_input(text.as_bytes())).await;
+        let signature = signed.map_err(ApiError::internal)?;
         Ok(StoredDocument {
             document: wanted.id.to_string(),
             generation,

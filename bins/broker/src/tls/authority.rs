@@ -5,7 +5,7 @@ use std::{str::FromStr as _, sync::Arc, time::Duration};
 use der::{Decode as _, Encode as _, EncodePem as _, asn1::BitString, pem::LineEnding};
 use p256::ecdsa::{Signature, VerifyingKey, signature::Keypair};
 use thiserror::Error;
-use usher_keystore::SoftwareKey;
+use usher_keystore::{SignMessageError, SigningKey};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 use x509_cert::{
     Certificate, TbsCertificate,
@@ -36,9 +36,12 @@ pub enum AuthorityError {
     /// The certificate could not be encoded or decoded.
     #[error("the certificate could not be encoded or decoded")]
     Encoding(#[source] der::Error),
-    /// The key is not P-256, or did not sign.
+    /// The key is not P-256.
     #[error("the root's key is not usable")]
     Key,
+    /// The key did not sign.
+    #[error("the root's key did not sign")]
+    Sign(#[source] SignMessageError),
 }
 
 impl From<builder::Error> for AuthorityError {
@@ -56,7 +59,7 @@ impl From<der::Error> for AuthorityError {
 /// The team's TLS root with its key.
 #[derive(Debug)]
 pub struct TeamAuthority {
-    key: Arc<SoftwareKey>,
+    key: Arc<SigningKey>,
     certificate: Certificate,
     der: Vec<u8>,
     pin: Sha256,
@@ -67,7 +70,7 @@ impl TeamAuthority {
     ///
     /// # Errors
     /// [`AuthorityError`] when the certificate does not parse or is not the key's.
-    pub fn new(key: Arc<SoftwareKey>, der: Vec<u8>) -> Result<Self, AuthorityError> {
+    pub fn new(key: Arc<SigningKey>, der: Vec<u8>) -> Result<Self, AuthorityError> {
         let certificate = Certificate::from_der(&der)?;
         let spki = certificate.tbs_certificate().subject_public_key_info();
         if spki.subject_public_key.raw_bytes() != key.public_key_bytes() {
@@ -81,8 +84,8 @@ impl TeamAuthority {
     ///
     /// # Errors
     /// [`AuthorityError`].
-    pub fn self_signed(
-        key: &SoftwareKey,
+    pub async fn self_signed(
+        key: &SigningKey,
         team: &TeamSlug,
         serial: [u8; 16],
         now: UnixTime,
@@ -92,7 +95,7 @@ impl TeamAuthority {
         let spki = SubjectPublicKeyInfoOwned::from_key(&signer.0).map_err(builder::Error::from)?;
         let window = validity(now, LIFETIME)?;
         let builder = CertificateBuilder::new(RootProfile(name), serial_number(serial)?, window, spki)?;
-        sign(builder, &signer, key)
+        sign(builder, &signer, key).await
     }
 
     /// SHA-256 of the root's SPKI.
@@ -119,7 +122,7 @@ impl TeamAuthority {
         self.certificate.tbs_certificate().subject().clone()
     }
 
-    pub(super) fn key(&self) -> &SoftwareKey {
+    pub(super) fn key(&self) -> &SigningKey {
         &self.key
     }
 }
@@ -128,7 +131,7 @@ impl TeamAuthority {
 pub(super) struct PublicHalf(pub(super) VerifyingKey);
 
 impl PublicHalf {
-    pub(super) fn of(key: &SoftwareKey) -> Result<Self, AuthorityError> {
+    pub(super) fn of(key: &SigningKey) -> Result<Self, AuthorityError> {
         VerifyingKey::from_sec1_bytes(key.public_key_bytes()).map(Self).map_err(|_error| AuthorityError::Key)
     }
 }
@@ -148,13 +151,13 @@ impl DynSignatureAlgorithmIdentifier for PublicHalf {
 }
 
 /// Both halves of the builder with the signature between them.
-pub(super) fn sign<P: BuilderProfile>(
+pub(super) async fn sign<P: BuilderProfile>(
     mut builder: CertificateBuilder<P>,
     signer: &PublicHalf,
-    key: &SoftwareKey,
+    key: &SigningKey,
 ) -> Result<Vec<u8>, AuthorityError> {
     let to_be_signed = builder.finalize(signer)?;
-    let signature = key.sign_message(&to_be_signed).map_err(|_error| AuthorityError::Key)?;
+    let signature = key.sign_message(&to_be_signed).await.map_err(AuthorityError::Sign)?;
     let signature = Signature::from_slice(&signature).map_err(|_error| AuthorityError::Key)?.to_der();
     let certificate = builder.assemble(BitString::from_bytes(signature.as_bytes())?, signer)?;
     Ok(certificate.to_der()?)

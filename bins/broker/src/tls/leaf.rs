@@ -57,7 +57,7 @@ pub(super) struct Leaf {
 
 impl TeamAuthority {
     /// A new leaf with a new key.
-    pub(super) fn leaf(&self, public_url: &Url, now: UnixTime) -> Result<Leaf, LeafError> {
+    pub(super) async fn leaf(&self, public_url: &Url, now: UnixTime) -> Result<Leaf, LeafError> {
         let pair =
             EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_error| LeafError::Key)?;
         let public =
@@ -68,7 +68,7 @@ impl TeamAuthority {
         let profile = LeafProfile { issuer: self.subject(), host: general_name(public_url)? };
         let builder =
             CertificateBuilder::new(profile, serial_number(serial)?, validity(now, LIFETIME)?, spki)?;
-        let leaf = sign(builder, &PublicHalf::of(self.key())?, self.key())?;
+        let leaf = sign(builder, &PublicHalf::of(self.key())?, self.key()).await?;
         let pkcs8 = pair.to_pkcs8v1().map_err(|_error| LeafError::Key)?;
         Ok(Leaf {
             chain: vec![leaf.into(), self.der().to_vec().into()],

@@ -63,7 +63,7 @@ impl Broker {
         let clock = Clock::fixed(now);
         let app = AppState::open(config, clock.clone()).await.unwrap();
         let http = browser(&app, None);
-        let server = Server::on(app.clone(), listener).unwrap();
+        let server = Server::on(app.clone(), listener).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             server.run(async { drop(stopped.await) }).await.unwrap();

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use usher_keystore::{KeyLabel, Keystore, Purpose, SealKey};
+use usher_keystore::{Custody, KeyLabel, Keystore, Purpose, SealKey};
 use usher_store::{KeyPurpose, keys};
 
 use crate::Broker;
@@ -33,9 +33,10 @@ async fn no_file_but_the_seal_key_is_worth_stealing() {
         let rows = keys::all(&mut reader, stored_as).await.unwrap();
         assert!(!rows.is_empty(), "{stored_as:?}");
         for row in rows {
-            let key = keystore.load(&KeyLabel::new(&row.id, purpose), &row.sealed).unwrap();
+            let label = KeyLabel::new(&row.id, purpose);
+            let key = keystore.load(&label, Custody::Software, &row.sealed).await.unwrap();
             // Behind the algorithm's tag the private half, 32 bytes.
-            secrets.push(key.to_secret_bytes().unwrap()[1..33].to_vec());
+            secrets.push(key.software().unwrap().to_secret_bytes().unwrap()[1..33].to_vec());
         }
     }
     drop(reader);

@@ -5,45 +5,59 @@ use std::sync::Arc;
 use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier as _};
 use usher_ca::{SignError, Signer as _};
 use usher_keystore::{
-    Algorithm, KeyError, KeyLabel, LoadError, Purpose, SignMessageError, SoftwareKey, forbid_core_dumps,
+    Algorithm, Custody, GenerateError, KeyError, KeyLabel, Keystore, LoadError, Purpose, SignMessageError,
+    SigningKey, SoftwareKey, forbid_core_dumps,
 };
 
 use crate::keystore;
 
+async fn made(keystore: &Keystore, label: &KeyLabel, algorithm: Algorithm) -> (Vec<u8>, Arc<SigningKey>) {
+    let made = keystore.generate(label, algorithm, Custody::Software).await.unwrap();
+    assert_eq!((made.custody, made.key.custody()), (Custody::Software, Custody::Software));
+    (made.material, made.key)
+}
+
+async fn load(keystore: &Keystore, label: &KeyLabel, material: &[u8]) -> Result<Arc<SigningKey>, LoadError> {
+    keystore.load(label, Custody::Software, material).await
+}
+
+fn secret(key: &SigningKey) -> Vec<u8> {
+    key.software().unwrap().to_secret_bytes().unwrap().to_vec()
+}
+
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::EcdsaP256, Algorithm::Ed25519];
 
-#[test]
-fn a_sealed_key_comes_back_as_itself() {
+#[tokio::test]
+async fn a_sealed_key_comes_back_as_itself() {
     let (_directory, keystore) = keystore();
     for (index, algorithm) in ALGORITHMS.into_iter().enumerate() {
         let label = KeyLabel::new(format!("key/{index}"), Purpose::State);
-        let made = keystore.generate(&label, algorithm).unwrap();
-        assert_eq!(made.key.algorithm(), algorithm);
-        let loaded = keystore.load(&label, &made.sealed).unwrap();
-        assert!(Arc::ptr_eq(&loaded, &made.key), "opened once, then kept");
-        let again = SoftwareKey::from_secret_bytes(&made.key.to_secret_bytes().unwrap()).unwrap();
-        assert_eq!(again.public_key_bytes(), made.key.public_key_bytes());
+        let (sealed, key) = made(&keystore, &label, algorithm).await;
+        assert_eq!(key.algorithm(), algorithm);
+        let loaded = load(&keystore, &label, &sealed).await.unwrap();
+        assert!(Arc::ptr_eq(&loaded, &key), "opened once, then kept");
+        let again = SoftwareKey::from_secret_bytes(&secret(&key)).unwrap();
+        assert_eq!(again.public_key_bytes(), key.public_key_bytes());
     }
 }
 
-#[test]
-fn a_sealed_key_holds_no_plain_key() {
+#[tokio::test]
+async fn a_sealed_key_holds_no_plain_key() {
     let (_directory, keystore) = keystore();
     for algorithm in ALGORITHMS {
-        let made = keystore.generate(&KeyLabel::new("key", Purpose::State), algorithm).unwrap();
-        let plain = made.key.to_secret_bytes().unwrap();
-        let secret = &plain[1..33];
-        assert!(!made.sealed.windows(32).any(|window| window == secret));
-        assert!(!made.sealed.windows(32).any(|window| window == &made.key.public_key_bytes()[..32]));
+        let (sealed, key) = made(&keystore, &KeyLabel::new("key", Purpose::State), algorithm).await;
+        let plain = secret(&key);
+        assert!(!sealed.windows(32).any(|window| window == &plain[1..33]));
+        assert!(!sealed.windows(32).any(|window| window == &key.public_key_bytes()[..32]));
     }
 }
 
-#[test]
-fn a_key_of_another_purpose_or_row_does_not_load() {
+#[tokio::test]
+async fn a_key_of_another_purpose_or_row_does_not_load() {
     let (_directory, keystore) = keystore();
-    let made = keystore.generate(&KeyLabel::new("a", Purpose::SshUserCa), Algorithm::Ed25519).unwrap();
+    let (sealed, _key) = made(&keystore, &KeyLabel::new("a", Purpose::SshUserCa), Algorithm::Ed25519).await;
     for label in [KeyLabel::new("b", Purpose::SshUserCa), KeyLabel::new("a", Purpose::State)] {
-        assert!(matches!(keystore.load(&label, &made.sealed), Err(LoadError::Open { .. })));
+        assert!(matches!(load(&keystore, &label, &sealed).await, Err(LoadError::Open { .. })));
     }
 }
 
@@ -75,19 +89,33 @@ async fn a_ca_key_signs_certificates_only() {
     let (_directory, keystore) = keystore();
     for algorithm in ALGORITHMS {
         let label = KeyLabel::new(algorithm.as_str(), Purpose::SshUserCa);
-        let made = keystore.generate(&label, algorithm).unwrap();
-        let loaded = keystore.load(&label, &made.sealed).unwrap();
-        for key in [&made.key, &loaded] {
-            assert_eq!(
-                key.sign_message(b"usher-state-v1\0{}").unwrap_err(),
-                SignMessageError::CertificatesOnly
-            );
+        let (sealed, generated) = made(&keystore, &label, algorithm).await;
+        let loaded = load(&keystore, &label, &sealed).await.unwrap();
+        for key in [&generated, &loaded] {
+            let refused = key.sign_message(b"usher-state-v1\0{}").await.unwrap_err();
+            assert_eq!(refused, SignMessageError::CertificatesOnly);
             assert!(matches!(key.sign(b"anything").await, Err(SignError::Refused(_))));
             let certificate = [&b"\0\0\0\x20ssh-ed25519-cert-v01@openssh.com"[..], b"..."].concat();
             let signature = key.sign(&certificate).await.unwrap();
             key.public_key().verify(&certificate, &signature).unwrap();
         }
     }
+}
+
+/// A broker that cannot reach a custody does not use another one.
+#[tokio::test]
+async fn without_kms_nothing_is_made_or_opened_in_its_custodies() {
+    let (_directory, keystore) = keystore();
+    let label = KeyLabel::new("prj_1/ssh-user-ca/1", Purpose::SshUserCa);
+    let (sealed, _key) = made(&keystore, &label, Algorithm::Ed25519).await;
+    for custody in [Custody::AwsKms, Custody::AwsKmsWrapped] {
+        let error = keystore.generate(&label, Algorithm::Ed25519, custody).await.unwrap_err();
+        assert_eq!(error, GenerateError::NoKms(custody));
+        let error = keystore.load(&label, custody, b"arn:aws:kms:eu-central-1:1:key/1").await.unwrap_err();
+        assert_eq!(error, LoadError::NoKms { purpose: "ssh-user-ca", custody });
+    }
+    // A row whose custody was changed does not get the key that it had.
+    assert!(keystore.load(&label, Custody::AwsKms, &sealed).await.is_err());
 }
 
 #[test]

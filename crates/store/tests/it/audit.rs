@@ -1,5 +1,7 @@
 //! The audit log: chains over restarts, and every way to tamper with it is found.
 
+use std::future::{Ready, ready};
+
 use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use usher_audit::{ChainFault, CheckpointError, Event};
 use usher_store::{
@@ -18,11 +20,11 @@ fn public(key: &SigningKey) -> [u8; 65] {
     key.verifying_key().to_sec1_point(false).as_bytes().try_into().unwrap()
 }
 
-fn sign(key: &SigningKey) -> impl FnOnce(&[u8]) -> Result<[u8; 64], std::io::Error> + Send + use<> {
+fn sign(key: &SigningKey) -> impl FnOnce(Vec<u8>) -> Ready<Result<[u8; 64], std::io::Error>> + use<> {
     let key = key.clone();
     move |input| {
-        let signature: Signature = key.sign(input);
-        Ok(signature.to_bytes().into())
+        let signature: Signature = key.sign(&input);
+        ready(Ok(signature.to_bytes().into()))
     }
 }
 
@@ -128,10 +130,24 @@ async fn a_checkpoint_is_made_when_there_is_something_new() {
 async fn a_key_that_does_not_sign_makes_no_checkpoint() {
     let db = Db::new().await;
     write(&db, 1).await;
-    let refuses = |_input: &[u8]| Err(std::io::Error::other("no key"));
+    let refuses = |_input| ready(Err(std::io::Error::other("no key")));
     let error = db.store.checkpoint("audit/1", refuses, NOW).await.unwrap_err();
     assert_eq!(error.to_string(), "the checkpoint could not be signed");
     assert_eq!(audit::checkpoints(&mut db.store.read().await.unwrap()).await.unwrap(), []);
+}
+
+/// The key may be far away: writers do not wait for it, and of two brokers one makes the checkpoint.
+#[tokio::test]
+async fn the_log_goes_on_while_a_checkpoint_is_signed() {
+    let db = Db::new().await;
+    write(&db, 1).await;
+    let slow = async |input| {
+        write(&db, 1).await;
+        checkpoint(&db).await;
+        sign(&key())(input).await
+    };
+    assert_eq!(db.store.checkpoint("audit/1", slow, NOW).await.unwrap(), None);
+    assert_eq!(verify(&db).await.unwrap().checkpoints, 1);
 }
 
 /// Seven rows by two writers, checkpoints after the fifth and the seventh; then somebody with a database shell comes.
