@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use url::Url;
 use usher_identity::dpop::{NonceKey, NonceKeys};
-use usher_keystore::{Custody, KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SigningKey};
+use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SigningKey};
 use usher_store::{KeyPurpose, OpenError, Store, StoreError, keys, team};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 

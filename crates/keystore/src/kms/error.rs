@@ -118,6 +118,7 @@ impl KmsError {
             | "ThrottlingException"
             | "TooManyRequestsException" => Self::Throttled,
             _ => match error.raw_response().map(|response| response.status().as_u16()) {
+                Some(401 | 403) => Self::Denied { code },
                 Some(429) => Self::Throttled,
                 Some(500..) => Self::Unavailable { code },
                 _ => Self::Refused { code },

@@ -1,6 +1,7 @@
 //! Custody through the public API: what is on disk, what opens, what signs.
 #![cfg(test)]
 
+mod kms;
 mod props;
 mod seal;
 mod sign;

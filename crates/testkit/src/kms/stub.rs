@@ -32,6 +32,10 @@ pub struct Served {
     pub throttled: u32,
     /// All requests.
     pub requests: u32,
+    /// Tags of the last key that was made.
+    pub tags: BTreeMap<String, String>,
+    /// Policy of the last key that was made.
+    pub policy: String,
 }
 
 #[derive(Debug)]
@@ -278,6 +282,12 @@ impl State {
             if BASE64.decode(body["Message"].as_str()?.as_bytes()).is_ok_and(|message| message.len() > 4096) {
                 return refused("ValidationException", "Message is longer than 4096 bytes");
             }
+        }
+        if action == "CreateKey" {
+            self.served.policy = body["Policy"].as_str().unwrap_or_default().to_owned();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let tags = body["Tags"].as_array().into_iter().flatten();
+            self.served.tags = tags.map(|tag| (text(&tag["TagKey"]), text(&tag["TagValue"]))).collect();
         }
         if action == "CreateKey" && body["KeySpec"] == "ECC_NIST_EDWARDS25519" {
             return Some(self.create());
