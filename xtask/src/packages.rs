@@ -12,6 +12,7 @@ use crate::{
 
 /// A program and the Debian package that brings it.
 const WANTED: &[(&str, &str)] = &[
+    ("ensurepip", "python3-venv"),
     ("ip", "iproute2"),
     ("kadmin.local", "krb5-admin-server"),
     ("kinit", "krb5-user"),
@@ -42,12 +43,17 @@ pub(crate) enum Consent {
     Given,
 }
 
-/// Programs, and plugins of Kerberos.
+/// Programs, plugins of Kerberos, and parts of Python.
 const PLACES: &[&str] = &[
     "/usr/sbin",
     "/usr/bin",
     "/sbin",
     "/bin",
+    "/usr/lib/python3.10",
+    "/usr/lib/python3.11",
+    "/usr/lib/python3.12",
+    "/usr/lib/python3.13",
+    "/usr/lib/python3.14",
     "/usr/lib/aarch64-linux-gnu/krb5/plugins/preauth",
     "/usr/lib/x86_64-linux-gnu/krb5/plugins/preauth",
 ];
