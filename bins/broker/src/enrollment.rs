@@ -142,11 +142,14 @@ async fn join(
     let id = ServerId::new(info.now, random::bytes()?);
     let server = admission.enroll(id, name);
     let event = joined(&server);
-    servers::enroll(tx, server, &key.to_sec1(), facts).await.map_err(|error| match error {
+    let made = servers::enroll(tx, server, &key.to_sec1(), facts).await;
+    let refused = made.map_err(|error| match error {
         EnrollServerError::Conflict(_) => ApiError::new(ErrorCode::AlreadyExists, error.to_string()),
         EnrollServerError::Store(error) => error.into(),
     })?;
-    tx.audit(&record(Actor::Server { server_id: id }, info, event)).await?;
+    for event in [Some(event), refused.map(|change| facts::changed(id, change))].into_iter().flatten() {
+        tx.audit(&record(Actor::Server { server_id: id }, info, event)).await?;
+    }
     Ok(id)
 }
 

@@ -1,6 +1,6 @@
 //! The vocabulary: everything that the audit log can say. Add variants, never change one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use usher_types::{
@@ -305,6 +305,17 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         admin_sudo: Option<Code>,
     }
+    /// A server's addresses changed, or it reported some that it does not get.
+    ServerAddresses = "server.addresses" {
+        /// The server.
+        server_id: ServerId,
+        /// What it had.
+        before: Vec<SocketAddr>,
+        /// What it has.
+        after: Vec<SocketAddr>,
+        /// What it reported and did not get.
+        refused: Vec<SocketAddr>,
+    }
     /// A server was removed.
     ServerDelete = "server.delete" {
         /// The server.
@@ -350,6 +361,13 @@ events! {
         server_id: ServerId,
         /// SHA-256 of each public key in SSH wire format.
         host_keys: Vec<Sha256>,
+    }
+    /// Another port of a server's sshd was accepted.
+    ServerPort = "server.port" {
+        /// The server.
+        server_id: ServerId,
+        /// The port.
+        port: u16,
     }
     /// A server's place among the routes was changed.
     ServerUpdate = "server.update" {

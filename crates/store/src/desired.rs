@@ -132,7 +132,7 @@ pub struct Reached {
     pub id: ServerId,
     /// The group.
     pub via: Label,
-    /// Where its sshd listens.
+    /// Where its sshd listens, at the port that bastions open.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -262,7 +262,7 @@ fn read_place(row: &Row) -> Result<ServerPlace, StoreError> {
 
 fn read_reached(row: &Row) -> Result<Reached, StoreError> {
     let facts: HostFacts = row.json("facts")?;
-    Ok(Reached { id: row.parse("id")?, via: row.parse("via")?, addresses: facts.addresses })
+    Ok(Reached { id: row.parse("id")?, via: row.parse("via")?, addresses: facts.behind_bastions() })
 }
 
 /// Whether somebody has access to the project's servers and no account there yet.

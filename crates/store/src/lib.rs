@@ -35,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 pub mod audit;
 mod chain;
 mod conn;
@@ -85,6 +86,7 @@ pub fn postgres_statements() -> Vec<(&'static str, &'static str, &'static str)> 
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
     let modules = [
+        ("addresses", addresses::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("chain", chain::STATEMENTS),
         ("connections", connections::STATEMENTS),

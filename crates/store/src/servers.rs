@@ -12,6 +12,7 @@ use usher_types::{
 
 use crate::{
     Conn, ServerRole, StoreError, WriteTx,
+    addresses::{AddressChange, CONFLICT, settle},
     conn::query,
     locks::{self, Target},
     row::{Columns, Labels, Row, statements, to_json},
@@ -62,6 +63,7 @@ statements! {
             conflicts, applied_generation, applied_server_generation, enrolled_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '[]', 0, 0, $11) ON CONFLICT DO NOTHING";
     SET_PLACEMENT = "UPDATE servers SET role = $2, bastion_group = $3, via = $4 WHERE id = $1";
+    SET_FACTS = "UPDATE servers SET facts = $2, conflicts = $3 WHERE id = $1";
     REMOVE = "DELETE FROM servers WHERE id = $1";
     REPORT = "UPDATE servers SET facts = $2, conflicts = $3, applied_generation = $4, applied_server_generation = $5,
         clock_offset_millis = $6, last_seen_at = $7, trusts = $8 WHERE id = $1";
@@ -73,7 +75,7 @@ statements! {
 /// What a host says about itself, after the broker has checked it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
-    /// Where its sshd listens, most useful first; never empty.
+    /// Where its sshd listens, most useful first; empty when others have all of what it reports.
     pub addresses: Vec<SocketAddr>,
     /// Its SSH host keys, without comments; never empty.
     pub host_keys: Vec<String>,
@@ -81,6 +83,9 @@ pub struct HostFacts {
     pub os: String,
     /// Version of its sshd.
     pub sshd_version: String,
+    /// The one port that bastions open: as first reported, or as an administrator accepted since. Not the host's to say.
+    #[serde(default)]
+    pub ssh_port: Option<u16>,
 }
 
 /// Digests of the keys that are in force on a server, as its agent says.
@@ -94,6 +99,15 @@ pub struct Trusts {
     pub state_keys: BTreeSet<Sha256>,
     /// Pins that it accepts a broker by.
     pub pins: BTreeSet<Sha256>,
+}
+
+impl HostFacts {
+    /// The addresses that bastions open: those at the one port.
+    #[must_use]
+    pub fn behind_bastions(&self) -> Vec<SocketAddr> {
+        let port = self.ssh_port.or_else(|| self.addresses.first().map(SocketAddr::port));
+        self.addresses.iter().copied().filter(|address| Some(address.port()) == port).collect()
+    }
 }
 
 /// Something on the host that is in the way.
@@ -244,10 +258,10 @@ pub struct Report {
 }
 
 /// What a report changed that others depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reported {
-    /// Other addresses than before.
-    pub addresses: bool,
+    /// Other addresses than before, or others that were refused.
+    pub addresses: Option<AddressChange>,
     /// Other host keys than before.
     pub host_keys: bool,
     /// Other certificate authorities than before: another key may have to sign for it.
@@ -383,7 +397,7 @@ pub async fn enroll(
     server: EnrolledServer,
     agent_key: &[u8],
     facts: &HostFacts,
-) -> Result<(), EnrollServerError> {
+) -> Result<Option<AddressChange>, EnrollServerError> {
     let id = server.id().to_string();
     let token = server.token_id().to_string();
     let jkt = server.agent_key().to_string();
@@ -411,6 +425,15 @@ pub async fn enroll(
     if created.rows_affected() != 1 {
         return Err(conflict());
     }
+    let mut facts = facts.clone();
+    let refused = settle(tx, server.id(), placement, None, &mut facts, server.enrolled_at()).await?;
+    query(SET_FACTS)
+        .bind(&id)
+        .bind(to_json(&facts, "facts")?)
+        .bind(to_json(&refused.conflicts, "conflicts")?)
+        .execute(tx)
+        .await
+        .map_err(StoreError::from)?;
     query(REDEEM)
         .bind(&token)
         .bind(&jkt)
@@ -419,6 +442,24 @@ pub async fn enroll(
         .execute(tx)
         .await
         .map_err(StoreError::from)?;
+    tx.bump_epoch().await?;
+    let refused = refused.addresses;
+    let change = AddressChange { before: Vec::new(), after: facts.addresses, refused };
+    Ok(Some(change).filter(|change| !change.refused.is_empty()))
+}
+
+/// Accepts another port of a server's sshd. Its next report may name it.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn set_port(tx: &mut WriteTx, server: &Server, port: u16) -> Result<(), StoreError> {
+    let facts = HostFacts { ssh_port: Some(port), ..server.facts.clone() };
+    query(SET_FACTS)
+        .bind(server.id.to_string())
+        .bind(to_json(&facts, "facts")?)
+        .bind(to_json(&server.conflicts, "conflicts")?)
+        .execute(tx)
+        .await?;
     tx.bump_epoch().await?;
     Ok(())
 }
@@ -451,7 +492,7 @@ pub async fn remove(tx: &mut WriteTx, id: ServerId) -> Result<bool, StoreError> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes over what an agent reports. Only other addresses, host keys or trusted authorities move the epoch: routes, hop
+/// Takes over what an agent reports, its addresses as far as they are its own ([`crate::addresses`]). Only other addresses, host keys or trusted authorities move the epoch: routes, hop
 /// lists and signing keys depend on them. What was trusted stands until another answer comes. `None` when the server is
 /// gone.
 ///
@@ -464,17 +505,28 @@ pub async fn report(
     now: UnixTime,
 ) -> Result<Option<Reported>, StoreError> {
     let Some(before) = by_id(tx, id).await? else { return Ok(None) };
+    let mut facts = report.facts.clone();
+    let refused = settle(tx, id, &before.placement, Some(&before.facts), &mut facts, now).await?;
+    let known = before.conflicts.iter().filter(|conflict| conflict.kind == CONFLICT);
+    // An agent cannot say what is found here only.
+    let of_agent = report.conflicts.iter().filter(|conflict| conflict.kind != CONFLICT);
+    let conflicts: Vec<&Conflict> = of_agent.chain(&refused.conflicts).collect();
+    let addresses_changed = before.facts.addresses != facts.addresses;
     let trusts = report.trusts.as_ref().or(before.trusts.as_ref());
     let authorities = |trusts: &Trusts| (trusts.ssh_user_ca.clone(), trusts.x509_ca.clone());
     let changed = Reported {
-        addresses: before.facts.addresses != report.facts.addresses,
+        addresses: (addresses_changed || !known.eq(&refused.conflicts)).then(|| AddressChange {
+            before: before.facts.addresses.clone(),
+            after: facts.addresses.clone(),
+            refused: refused.addresses.clone(),
+        }),
         host_keys: before.facts.host_keys != report.facts.host_keys,
         authorities: before.trusts.as_ref().map(authorities) != trusts.map(authorities),
     };
     query(REPORT)
         .bind(id.to_string())
-        .bind(to_json(&report.facts, "facts")?)
-        .bind(to_json(&report.conflicts, "conflicts")?)
+        .bind(to_json(&facts, "facts")?)
+        .bind(to_json(&conflicts, "conflicts")?)
         .bind(i64::try_from(report.applied_generation).unwrap_or(i64::MAX))
         .bind(i64::try_from(report.applied_server_generation).unwrap_or(i64::MAX))
         .bind(report.clock_offset_millis)
@@ -490,7 +542,7 @@ pub async fn report(
             query(REMEMBER_TAKEN).bind(id.to_string()).bind(i64::from(*taken)).execute(tx).await?;
         }
     }
-    if changed.addresses || changed.host_keys || changed.authorities {
+    if addresses_changed || changed.host_keys || changed.authorities {
         tx.bump_epoch().await?;
     }
     Ok(Some(changed))

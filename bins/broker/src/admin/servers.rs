@@ -83,6 +83,7 @@ fn shown(server: servers::Server, now: UnixTime) -> Server {
         bastion_group: server.placement.bastion_group().cloned(),
         via: server.placement.via().cloned(),
         labels: server.labels,
+        ssh_port: server.facts.ssh_port,
         addresses: addresses.map(|at| Address { ip: at.ip(), port: at.port() }).collect(),
         host_keys: server.facts.host_keys,
         state,
@@ -161,6 +162,14 @@ async fn update(
             })
             .await?;
         server.placement = after;
+    }
+    if let Some(port) = body.ssh_port {
+        if port == 0 {
+            return Err(ApiError::invalid("ssh_port: port 0 is no port"));
+        }
+        servers::set_port(&mut change.tx, &server, port).await?;
+        change.audit(Event::ServerPort { server_id: server.id, port }).await?;
+        server.facts.ssh_port = Some(port);
     }
     change.commit().await?;
     Ok(Answer::ok(shown(server, now)))

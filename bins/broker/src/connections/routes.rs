@@ -54,7 +54,8 @@ async fn healthy(
     rng: &mut impl Rng,
 ) -> Result<Vec<Server>, ApiError> {
     let mut bastions = servers::bastions(conn, group).await?;
-    bastions.retain(|bastion| bastion.is_healthy(now));
+    // One without an address is nothing that a target could expect connections from.
+    bastions.retain(|bastion| bastion.is_healthy(now) && !bastion.facts.addresses.is_empty());
     shuffle(&mut bastions, rng);
     Ok(bastions)
 }
@@ -110,6 +111,7 @@ pub(super) async fn requested(
 fn forwards(bastion: &Server, next: &Server) -> bool {
     bastion.placement.role() == ServerRole::Bastion
         && bastion.id != next.id
+        && !bastion.facts.addresses.is_empty()
         && bastion.placement.bastion_group().is_some()
         && bastion.placement.bastion_group() == next.placement.via()
 }

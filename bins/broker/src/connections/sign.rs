@@ -162,15 +162,16 @@ fn only_from(bastion: &Server) -> Result<SourceAddresses, ApiError> {
 }
 
 fn leg(server: &Server, account: &str, key: usize, certificate: &Certificate, behind_bastion: bool) -> Leg {
-    let addresses = &server.facts.addresses;
-    // A bastion opens one port of the next server, that of its most useful address: see `fleet::documents`.
-    let port = addresses.first().map(SocketAddr::port);
-    let reachable = addresses.iter().filter(|address| !behind_bastion || Some(address.port()) == port);
+    let addresses =
+        if behind_bastion { server.facts.behind_bastions() } else { server.facts.addresses.clone() };
     Leg {
         server_id: server.id,
         name: server.name.to_string(),
         account: account.to_owned(),
-        addresses: reachable.map(|address| Address { ip: address.ip(), port: address.port() }).collect(),
+        addresses: addresses
+            .iter()
+            .map(|address| Address { ip: address.ip(), port: address.port() })
+            .collect(),
         host_keys: server.facts.host_keys.clone(),
         key,
         certificate: certificate.to_openssh(),

@@ -1,9 +1,6 @@
 //! Lays out desired state: rows in, documents out. Pure; nothing is signed or stored here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use usher_account_lifecycle::{
     account::{AdminSudo, PortForwarding, Shell},
@@ -92,12 +89,10 @@ pub(super) fn of_server(server: &ServerPlace, reached: &[Reached]) -> Result<Str
     .encode()
 }
 
-/// One port per server: that of its most useful address, with every address that has the same.
+/// One port per server, which all these addresses have.
 fn hop(addresses: &[SocketAddr]) -> Option<HopEntry> {
     let port = addresses.first()?.port();
-    let addresses: BTreeSet<_> =
-        addresses.iter().filter(|address| address.port() == port).map(SocketAddr::ip).collect();
-    Some(HopEntry { addresses, port })
+    Some(HopEntry { addresses: addresses.iter().map(SocketAddr::ip).collect(), port })
 }
 
 #[cfg(test)]
@@ -168,7 +163,7 @@ mod tests {
         };
         let all = [
             reached(1, "edge", &["10.0.0.1:22"]),
-            reached(2, "edge", &["10.0.0.2:2222", "10.0.0.3:22", "[2001:db8::2]:2222"]),
+            reached(2, "edge", &["10.0.0.2:2222", "[2001:db8::2]:2222"]),
             reached(3, "other", &["10.0.0.4:22"]),
         ];
         let bastion = ServerPlace {

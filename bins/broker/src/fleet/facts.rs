@@ -7,7 +7,9 @@ use std::{
 };
 
 use usher_api::v1::{Address, HostFacts};
-use usher_store::servers;
+use usher_audit::Event;
+use usher_store::{addresses::AddressChange, servers};
+use usher_types::ServerId;
 
 use super::host_key::{self, HostKeyError};
 use crate::error::ApiError;
@@ -27,7 +29,14 @@ pub(crate) fn parse(facts: &HostFacts) -> Result<servers::HostFacts, ApiError> {
         host_keys: host_keys(&facts.host_keys)?,
         os: text(&facts.os),
         sshd_version: text(&facts.sshd_version),
+        ssh_port: None,
     })
+}
+
+/// For the audit log.
+pub(crate) fn changed(server_id: ServerId, change: AddressChange) -> Event {
+    let AddressChange { before, after, refused } = change;
+    Event::ServerAddresses { server_id, before, after, refused }
 }
 
 /// In the order they came, each once.

@@ -32,9 +32,15 @@ pub(super) async fn handle(
     };
     let mut tx = app.store().begin().await?;
     let changed = servers::report(&mut tx, server_id, &report, info.now).await?.ok_or_else(removed)?;
+    let mut events = Vec::new();
     if changed.host_keys {
         let host_keys = report.facts.host_keys.iter().map(|line| digest(line)).collect();
-        let event = Event::ServerHostKeys { server_id, host_keys };
+        events.push(Event::ServerHostKeys { server_id, host_keys });
+    }
+    if let Some(change) = changed.addresses {
+        events.push(facts::changed(server_id, change));
+    }
+    for event in events {
         let actor = Actor::Server { server_id };
         let client_address = Some(info.client_address);
         tx.audit(&Record { at: info.now, actor, client_address, event }).await?;

@@ -223,6 +223,118 @@ async fn a_bastion_learns_what_is_behind_it_and_where() {
     assert_eq!(after.generation, known.generation);
 }
 
+fn report_of(addresses: &[(&str, u16)]) -> Value {
+    let mut body = report_body(1);
+    let addresses = addresses.iter().map(|(ip, port)| json!({"ip": ip, "port": port}));
+    body["facts"]["addresses"] = addresses.collect();
+    body
+}
+
+/// Attack: root on a target reports a database's port as its own, for its bastion to open.
+#[tokio::test]
+async fn another_port_is_not_opened_before_an_administrator_accepts_it() {
+    let (team, admin, _agent) = shop().await;
+    let edge = json!({"role": "bastion", "bastion_group": "edge"});
+    let bastion = team.enroll(&team.token(&admin, "shop", edge).await, "edge-1", 9).await;
+    let db = team.enroll(&team.token(&admin, "shop", json!({"via": "edge"})).await, "db-1", 5).await;
+    let opened = async || {
+        let state = state(&team, &bastion).await;
+        let hop = state.server.hops.values().next().cloned();
+        hop.map(|hop| (hop.addresses.into_iter().next().unwrap().to_string(), hop.port))
+    };
+    let as_enrolled = Some(("10.0.0.5".to_owned(), 22));
+    assert_eq!(opened().await, as_enrolled);
+
+    for lie in [&[("10.0.0.77", 5432)][..], &[("10.0.0.77", 5432), ("10.0.0.5", 22)]] {
+        team.post(&db.caller, "/v1/agent/report", report_of(lie)).await.ok();
+        assert_eq!(opened().await, as_enrolled, "{lie:?}");
+        let shown = team.get(&admin, "/v1/servers/db-1").await.ok();
+        assert_eq!(shown["addresses"], json!([{"ip": "10.0.0.5", "port": 22}]));
+        assert_eq!((&shown["conflicts"][0]["kind"], &shown["ssh_port"]), (&json!("address"), &json!(22)));
+    }
+    // One port, not every port of an address that is the host's own.
+    let both = report_of(&[("10.0.0.5", 22), ("10.0.0.77", 5432)]);
+    team.post(&db.caller, "/v1/agent/report", both).await.ok();
+    assert_eq!(opened().await, as_enrolled);
+    let events = team.events("server.addresses").await;
+    assert_eq!(events[0]["refused"], json!(["10.0.0.77:5432"]), "{events:#?}");
+    assert_eq!(events[0]["before"], events[0]["after"]);
+
+    // The owner moved sshd, and says so.
+    let moved = report_of(&[("10.0.0.5", 2222)]);
+    team.post(&db.caller, "/v1/agent/report", moved.clone()).await.ok();
+    assert_eq!(opened().await, as_enrolled);
+    team.send(&admin, "PATCH", "/v1/servers/db-1", r#"{"ssh_port":2222}"#, team.jti()).await.ok();
+    assert_eq!(opened().await, None, "the old port is not opened any more");
+    team.post(&db.caller, "/v1/agent/report", moved).await.ok();
+    assert_eq!(opened().await, Some(("10.0.0.5".to_owned(), 2222)));
+    assert_eq!(team.get(&admin, "/v1/servers/db-1").await.ok()["conflicts"], json!([]));
+    assert_eq!(team.events("server.port").await[0]["port"], 2222);
+}
+
+/// Attack: root on a target reports another server's address as its own, so that whoever may enter the one gets to the
+/// other's sshd through their bastion.
+#[tokio::test]
+async fn an_address_belongs_to_the_first_server_that_reports_it() {
+    let (team, admin, _agent) = shop().await;
+    let edge = json!({"role": "bastion", "bastion_group": "edge"});
+    let bastion = team.enroll(&team.token(&admin, "shop", edge).await, "edge-1", 9).await;
+    let token = team.token(&admin, "shop", json!({"via": "edge"})).await;
+    let victim = team.enroll(&token, "db-1", 5).await;
+    let thief = team.enroll(&token, "web-9", 6).await;
+    let opened = async |server: &Agent| {
+        let state = state(&team, &bastion).await;
+        let hops = state.server.hops.into_iter().filter(|(id, _)| id.to_string() == server.id);
+        hops.flat_map(|(_, hop)| hop.addresses).map(|address| address.to_string()).collect::<Vec<_>>()
+    };
+    let both = report_of(&[("10.0.0.6", 22), ("10.0.0.5", 22)]);
+    for lie in [both, report_of(&[("10.0.0.6", 22), ("10.0.0.9", 22)])] {
+        team.post(&thief.caller, "/v1/agent/report", lie).await.ok();
+        assert_eq!(opened(&thief).await, ["10.0.0.6"], "neither a neighbour's nor the bastion's own");
+        let shown = team.get(&admin, "/v1/servers/web-9").await.ok();
+        assert_eq!(shown["conflicts"][0]["kind"], "address");
+    }
+    team.post(&thief.caller, "/v1/agent/report", report_of(&[("10.0.0.5", 22)])).await.ok();
+    assert_eq!(opened(&thief).await, [""; 0]);
+    // Neither does joining anew with another key get it.
+    let again = team.enroll(&token, "web-10", 5).await;
+    assert_eq!(opened(&again).await, [""; 0]);
+    assert_eq!(opened(&victim).await, ["10.0.0.5"]);
+    let refused: Vec<_> =
+        team.events("server.addresses").await.iter().map(|event| event["refused"].clone()).collect();
+    assert_eq!(
+        refused,
+        [json!(["10.0.0.5:22"]), json!(["10.0.0.9:22"]), json!(["10.0.0.5:22"]), json!(["10.0.0.5:22"])]
+    );
+
+    // Behind other bastions the same address is another host.
+    let elsewhere = team.enroll(&team.token(&admin, "shop", json!({"via": "other"})).await, "far-1", 5).await;
+    let shown = team.get(&admin, &format!("/v1/servers/{}", elsewhere.id)).await.ok();
+    assert_eq!(shown["conflicts"], json!([]));
+    // A machine that is gone does not keep its address for ever: the next one may have it.
+    team.report(&victim).await.ok();
+    team.clock.set(UnixTime::from_secs(NOW.as_secs() + 3601));
+    team.report(&again).await.ok();
+    assert_eq!(opened(&again).await, ["10.0.0.5"]);
+    assert_eq!(team.get(&admin, "/v1/servers/web-10").await.ok()["conflicts"], json!([]));
+    team.report(&victim).await.ok();
+    assert_eq!(opened(&victim).await, [""; 0], "and the old one does not take it back");
+}
+
+#[tokio::test]
+async fn a_changed_address_is_in_the_audit_log() {
+    let (team, _admin, agent) = shop().await;
+    team.report(&agent).await.ok();
+    assert!(team.events("server.addresses").await.is_empty());
+    team.post(&agent.caller, "/v1/agent/report", report_of(&[("10.0.0.8", 22)])).await.ok();
+    let events = team.events("server.addresses").await;
+    let expected = json!({
+        "type": "server.addresses", "server_id": agent.id, "before": ["10.0.0.1:22"], "after": ["10.0.0.8:22"],
+        "refused": [],
+    });
+    assert_eq!(events, [expected]);
+}
+
 #[tokio::test]
 async fn a_report_makes_a_server_healthy_for_ninety_seconds() {
     let (team, admin, agent) = shop().await;

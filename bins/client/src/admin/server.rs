@@ -20,7 +20,7 @@ pub enum ServerCommand {
     },
     /// Servers that you may see
     List,
-    /// Change a server's role or route
+    /// Change a server's role or route, or accept another port of its sshd
     Set {
         /// Name or id
         server: ServerReference,
@@ -33,6 +33,9 @@ pub enum ServerCommand {
         /// Bastion group it is reached through; `none` for none
         #[arg(long, value_name = "GROUP", value_parser = label_or_none)]
         via: Option<String>,
+        /// Port of its sshd; the first that its agent reported stays until you name another
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
     },
     /// One server
     Show {
@@ -60,8 +63,8 @@ pub fn run(context: &Context, command: ServerCommand) -> Result<(), Failure> {
             done(format_args!("removed server `{server}`"))
         }
         ServerCommand::List => list(context, "/v1/servers", table),
-        ServerCommand::Set { server, role, bastion_group, via } => {
-            let update = UpdateServer { role, bastion_group, via };
+        ServerCommand::Set { server, role, bastion_group, via, port } => {
+            let update = UpdateServer { role, bastion_group, via, ssh_port: port };
             if update == UpdateServer::default() {
                 return Err(Failure::usage("nothing to change"));
             }
@@ -108,7 +111,7 @@ fn show(server: &Server) -> String {
         ("state", text(&server.state)),
         ("last seen", or_dash(server.last_seen_at)),
         ("applied generation", server.applied_generation.to_string()),
-        ("addresses", addresses.join(" ")),
+        ("addresses", if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") }),
         ("enrolled", server.enrolled_at.to_string()),
     ]);
     for key in &server.host_keys {

@@ -196,13 +196,16 @@ pub struct Server {
     pub labels: BTreeMap<Label, Label>,
     /// Where its sshd listens.
     pub addresses: Vec<Address>,
+    /// The port of its sshd that is accepted: as first reported, or as an administrator set it.
+    #[serde(default)]
+    pub ssh_port: Option<u16>,
     /// Its SSH host keys.
     pub host_keys: Vec<String>,
     /// How it is doing.
     pub state: ServerState,
     /// State generation it has applied.
     pub applied_generation: u64,
-    /// What stands in the way of the desired state, as its agent reported it.
+    /// What stands in the way of the desired state, as its agent reported it; and reported addresses that it does not get.
     #[serde(default)]
     pub conflicts: Vec<super::AccountConflict>,
     /// When it joined.
@@ -224,6 +227,9 @@ pub struct UpdateServer {
     /// New `via`; `""` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
+    /// Another port of its sshd that its agent may report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_port: Option<u16>,
 }
 
 /// `POST /v1/tokens`.

@@ -19,6 +19,7 @@ fn facts() -> HostFacts {
         host_keys: vec!["ssh-ed25519 AAAA".to_owned()],
         os: "Debian".to_owned(),
         sshd_version: "9.2".to_owned(),
+        ssh_port: None,
     }
 }
 

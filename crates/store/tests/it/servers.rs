@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usher_store::{
     ServerRole, desired, project_groups,
-    servers::{self, Conflict, Prior, Report, Reported, SILENT_AFTER, Trusts},
+    servers::{self, Conflict, Prior, Report, SILENT_AFTER, Trusts},
 };
 use usher_testkit::{NOW, fixture};
 use usher_types::{Sha256, UnixTime};
@@ -109,7 +109,7 @@ async fn the_token_says_what_the_server_is() {
     assert_eq!(row.project.as_str(), "shop");
     assert_eq!(row.placement, bastion("edge", None));
     assert_eq!(row.labels.len(), 1);
-    assert_eq!(row.facts, facts(1));
+    assert_eq!(row.facts, servers::HostFacts { ssh_port: Some(22), ..facts(1) });
     assert!(!row.is_healthy(NOW), "it has not reported yet");
     let found = servers::bastions(&mut reader, &"edge".parse().unwrap()).await.unwrap();
     assert_eq!(found, [row]);
@@ -148,7 +148,9 @@ async fn a_report_moves_the_epoch_only_for_addresses_and_host_keys() {
         let mut tx = world.store.begin().await.unwrap();
         let before = tx.epoch().await.unwrap();
         let changed = servers::report(&mut tx, server, &report(facts), NOW).await.unwrap();
-        assert_eq!(changed, Some(Reported { addresses, host_keys, authorities: false }));
+        let changed =
+            changed.map(|changed| (changed.addresses.is_some(), changed.host_keys, changed.authorities));
+        assert_eq!(changed, Some((addresses, host_keys, false)));
         assert_eq!(tx.epoch().await.unwrap() > before, addresses || host_keys);
         tx.commit().await.unwrap();
     }

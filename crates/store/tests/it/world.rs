@@ -128,7 +128,7 @@ impl World {
         random.copy_from_slice(&key(agent).as_bytes()[..10]);
         let id = ServerId::new(NOW, random);
         match servers::enroll(&mut tx, admission.enroll(id, name), agent.as_bytes(), &facts(1)).await {
-            Ok(()) => {}
+            Ok(_refused) => {}
             Err(EnrollServerError::Conflict(_)) => return None,
             Err(error) => panic!("{error:?}"),
         }
@@ -156,6 +156,7 @@ pub(crate) fn facts(last: u8) -> HostFacts {
         host_keys: vec![format!("ssh-ed25519 host{last}")],
         os: "Debian GNU/Linux 12".to_owned(),
         sshd_version: "OpenSSH_9.2p1".to_owned(),
+        ssh_port: None,
     }
 }
 
