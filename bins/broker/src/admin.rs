@@ -7,6 +7,7 @@ mod audit;
 mod devices;
 mod fault;
 mod groups;
+pub(crate) mod locks;
 mod project_groups;
 mod projects;
 mod servers;
@@ -26,6 +27,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(audit::routes())
         .merge(devices::routes())
         .merge(groups::routes())
+        .merge(locks::routes())
         .merge(project_groups::routes())
         .merge(projects::routes())
         .merge(servers::routes())
@@ -46,6 +48,7 @@ async fn begin(app: &AppState, admin: &TeamAdmin, info: RequestInfo) -> Result<C
     let token = admin.user().token_id();
     let rows = sessions::caller(&mut tx, token).await?.ok_or(AuthenticationError::SessionEnded)?;
     let approved = admin.approved();
+    locks::refuse_locked(&mut tx, approved).await?;
     let admin = approved.check_again(&rows.user, &rows.device, &rows.session, info.now)?.into_team_admin()?;
     let caller = admin.user();
     let actor = Actor::User {

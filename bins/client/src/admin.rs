@@ -10,8 +10,11 @@ use crate::{api::Api, cli::Context, exit::Failure, output};
 pub mod audit;
 pub mod device;
 pub mod group;
+mod keys;
+pub mod lock;
 pub mod project;
 pub mod server;
+pub mod team;
 pub mod token;
 pub mod user;
 

@@ -99,6 +99,11 @@ pub enum Command {
         /// Name as ssh has it (`%H`)
         host: String,
     },
+    /// Deny a user, device, server or project, now and everywhere
+    #[command(subcommand)]
+    Lock(admin::lock::LockCommand),
+    /// What is locked, by whom and why
+    Locks,
     /// Sign in
     Login(login::LoginOptions),
     /// Sign out, and forget the session
@@ -136,9 +141,15 @@ pub enum Command {
     SshConfig(SshConfigCommand),
     /// Teams, sessions and the background process
     Status,
+    /// The keys that the team rests on
+    #[command(subcommand)]
+    Team(admin::team::TeamCommand),
     /// Enrollment tokens for servers
     #[command(subcommand)]
     Token(admin::token::TokenCommand),
+    /// Lift a lock
+    #[command(subcommand)]
+    Unlock(admin::lock::UnlockCommand),
     /// Choose the team that commands are about
     Use {
         /// A team that this client belongs to
@@ -238,6 +249,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Group(command) => admin::group::run(&context, command),
         Command::Inspect(command) => inspect::run(&context, &command),
         Command::KnownHosts { socket, host } => people::known_hosts(&context, socket.as_deref(), &host),
+        Command::Lock(command) => admin::lock::lock(&context, command),
+        Command::Locks => admin::lock::locks(&context),
         Command::Login(options) => login::run(&context, &options),
         Command::Logout => login::sign_out(&context),
         Command::Project(command) => admin::project::run(&context, command),
@@ -251,7 +264,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::SshAgent(command) => people::ssh_agent(&context, &command),
         Command::SshConfig(command) => ssh_config::run(&context, command),
         Command::Status => people::status(&context),
+        Command::Team(command) => admin::team::run(&context, command),
         Command::Token(command) => admin::token::run(&context, command),
+        Command::Unlock(command) => admin::lock::unlock(&context, command),
         Command::Use { team } => people::use_team(&context, team),
         Command::User(command) => admin::user::run(&context, command),
         Command::Whoami => people::whoami(&context),

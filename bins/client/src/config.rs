@@ -34,6 +34,9 @@ pub struct Team {
     /// SHA-256 of the SPKI of the broker's TLS root; the system's roots decide when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Sha256>,
+    /// The roots that the broker named since, over a connection that was pinned: they take the pin's place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Sha256>,
     /// The device key, relative to the configuration's directory.
     pub device_key: String,
     /// What this device was called at the last sign-in.
@@ -42,6 +45,18 @@ pub struct Team {
     /// Unix account of whoever signed in last; the ssh configuration names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginName>,
+}
+
+impl Team {
+    /// Every root that the broker may show; empty when the system's roots decide.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Sha256> {
+        match self.pin {
+            Some(pin) if self.pins.is_empty() => vec![pin],
+            Some(_) => self.pins.clone(),
+            None => Vec::new(),
+        }
+    }
 }
 
 impl Config {

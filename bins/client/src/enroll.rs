@@ -41,6 +41,7 @@ pub fn run(context: &Context, command: &EnrollCommand) -> Result<(), Failure> {
     let settings = Team {
         url: address.url,
         pin: address.pin,
+        pins: Vec::new(),
         device_key: config::DEVICE_KEY.to_owned(),
         device_name: None,
         login: None,
@@ -51,7 +52,7 @@ pub fn run(context: &Context, command: &EnrollCommand) -> Result<(), Failure> {
     }
     let mut config = Config::load(directory)?;
     if let Some(known) = config.teams.get(&team) {
-        let same = known.url == settings.url && known.pin == settings.pin;
+        let same = known.url == settings.url && settings.pins() == known.pins();
         if !same && !command.replace {
             return Err(Failure::other(format!(
                 "team `{team}` is known at `{}` with another pin or url",
@@ -66,6 +67,7 @@ pub fn run(context: &Context, command: &EnrollCommand) -> Result<(), Failure> {
         .and_modify(|known| {
             known.url = settings.url.clone();
             known.pin = settings.pin;
+            known.pins.clear();
         })
         .or_insert(settings);
     config.current_team = Some(team.clone());

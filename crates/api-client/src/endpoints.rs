@@ -151,6 +151,92 @@ impl Client {
     }
 }
 
+/// Keys and locks.
+impl Client {
+    /// `GET /v1/projects/{project}/keys`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn project_keys(&self, project: &str) -> Result<v1::Page<v1::Key>, CallError> {
+        self.get(format!("/v1/projects/{}/keys", segment(project)?)).await
+    }
+
+    /// `POST /v1/projects/{project}/keys`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn rotate_project_key(
+        &self,
+        project: &str,
+        request: &v1::RotateKey,
+    ) -> Result<v1::Page<v1::Key>, CallError> {
+        let path = format!("/v1/projects/{}/keys", segment(project)?);
+        self.as_session(Method::POST, path, Some(request)).await
+    }
+
+    /// `POST /v1/projects/{project}/keys/retire`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn retire_project_keys(
+        &self,
+        project: &str,
+        request: &v1::RetireKeys,
+    ) -> Result<v1::Page<v1::Key>, CallError> {
+        let path = format!("/v1/projects/{}/keys/retire", segment(project)?);
+        self.as_session(Method::POST, path, Some(request)).await
+    }
+
+    /// `GET /v1/team/keys`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn team_keys(&self) -> Result<v1::Page<v1::Key>, CallError> {
+        self.get("/v1/team/keys".to_owned()).await
+    }
+
+    /// `POST /v1/team/keys`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn rotate_team_key(&self, request: &v1::RotateKey) -> Result<v1::Page<v1::Key>, CallError> {
+        self.as_session(Method::POST, "/v1/team/keys".to_owned(), Some(request)).await
+    }
+
+    /// `POST /v1/team/keys/retire`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn retire_team_keys(&self, request: &v1::RetireKeys) -> Result<v1::Page<v1::Key>, CallError> {
+        self.as_session(Method::POST, "/v1/team/keys/retire".to_owned(), Some(request)).await
+    }
+
+    /// `GET /v1/locks`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn locks(&self) -> Result<v1::Page<v1::Lock>, CallError> {
+        self.get("/v1/locks".to_owned()).await
+    }
+
+    /// `PUT /v1/locks/{kind}/{name}`. `kind` is one of the words of [`v1::LockKind`].
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn lock(&self, kind: &str, name: &str, request: &v1::SetLock) -> Result<v1::Lock, CallError> {
+        let path = format!("/v1/locks/{}/{}", segment(kind)?, segment(name)?);
+        self.as_session(Method::PUT, path, Some(request)).await
+    }
+
+    /// `DELETE /v1/locks/{kind}/{name}`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn unlock(&self, kind: &str, name: &str) -> Result<(), CallError> {
+        self.delete(format!("/v1/locks/{}/{}", segment(kind)?, segment(name)?)).await
+    }
+}
+
 /// Projects and their groups.
 impl Client {
     /// `GET /v1/projects`.

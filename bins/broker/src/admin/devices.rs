@@ -24,7 +24,7 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 /// Finds a device by id; device names are their owners' business and not unique.
-async fn find(conn: &mut Conn, id: &str) -> Result<devices::Device, ApiError> {
+pub(super) async fn find(conn: &mut Conn, id: &str) -> Result<devices::Device, ApiError> {
     let found = match id.parse() {
         Ok(id) => devices::by_id(conn, id).await?,
         Err(_) => None,

@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 /// Finds a server by name or id.
-async fn find(conn: &mut Conn, name: &str) -> Result<servers::Server, ApiError> {
+pub(super) async fn find(conn: &mut Conn, name: &str) -> Result<servers::Server, ApiError> {
     servers::find(conn, name).await?.ok_or_else(|| ApiError::not_found("server", name))
 }
 

@@ -68,12 +68,14 @@ impl Issued {
         Ok(Verdict::Falls)
     }
 
-    /// Whether every server on the way still is where it was.
+    /// Whether every server on the way still is where it was, and open.
     async fn in_place(&self, tx: &mut WriteTx) -> Result<bool, StoreError> {
         for server in &self.on_the_way {
             let now = servers::by_id(tx, server.id).await?;
-            if now.is_none_or(|now| now.placement != server.placement || now.project_id != server.project_id)
-            {
+            let moved = |now: Server| {
+                now.locked || now.placement != server.placement || now.project_id != server.project_id
+            };
+            if now.is_none_or(moved) {
                 return Ok(false);
             }
         }

@@ -55,7 +55,9 @@ async fn healthy(
 ) -> Result<Vec<Server>, ApiError> {
     let mut bastions = servers::bastions(conn, group).await?;
     // One without an address is nothing that a target could expect connections from.
-    bastions.retain(|bastion| bastion.is_healthy(now) && !bastion.facts.addresses.is_empty());
+    bastions.retain(|bastion| {
+        bastion.is_healthy(now) && !bastion.locked && !bastion.facts.addresses.is_empty()
+    });
     shuffle(&mut bastions, rng);
     Ok(bastions)
 }
@@ -93,7 +95,7 @@ pub(super) async fn requested(
     for name in via.iter().rev() {
         let next = chain.last().unwrap_or(target);
         match servers::find(conn, name).await? {
-            Some(bastion) if forwards(&bastion, next) => chain.push(bastion),
+            Some(bastion) if forwards(&bastion, next) && !bastion.locked => chain.push(bastion),
             // Not told apart: whoever may not see a server does not learn here that it exists.
             Some(_) | None => {
                 let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();

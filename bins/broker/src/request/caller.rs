@@ -6,14 +6,17 @@ use usher_api::{
     v1::{Endpoint, Guard},
 };
 use usher_identity::{
-    AuthenticatedUser, authenticate,
+    ApprovedUser, AuthenticatedUser, authenticate,
     dpop::{ProofRequest, VerifiedProof, verify},
 };
 use usher_store::{servers, sessions};
 use usher_types::{SecretToken, Sha256, TokenKind, UnixTime};
 
 use super::{Caller, RequestKey};
-use crate::{AppState, error::ApiError, verifier::AwsLcVerifier};
+use crate::{AppState, admin::locks::refuse_locked, error::ApiError, verifier::AwsLcVerifier};
+
+/// Where connections are asked for.
+const CONNECTIONS: &str = "/v1/connections";
 
 /// Who sent the request, and by which name it would be known again.
 pub(super) async fn recognise(
@@ -35,10 +38,8 @@ pub(super) async fn recognise(
         Guard::Proof => Caller::Proven(*proof.key()),
         Guard::Agent => agent(app, &proof).await?,
         Guard::SignedIn => Caller::SignedIn(user(app, token, &proof, now).await?),
-        Guard::User => Caller::Approved(user(app, token, &proof, now).await?.on_approved_device()?),
-        Guard::Admin => {
-            Caller::Admin(user(app, token, &proof, now).await?.on_approved_device()?.into_team_admin()?)
-        }
+        Guard::User => Caller::Approved(approved(app, endpoint, token, &proof, now).await?),
+        Guard::Admin => Caller::Admin(approved(app, endpoint, token, &proof, now).await?.into_team_admin()?),
     };
     Ok((caller, Some(key)))
 }
@@ -120,6 +121,22 @@ async fn user(
     let rows = sessions::caller(&mut reader, token.id()).await?.ok_or_else(ApiError::login_required)?;
     drop(reader);
     Ok(authenticate(&rows.user, &rows.device, &rows.session, &token, proof, now)?)
+}
+
+/// A signed-in user on an approved device, neither of them locked.
+async fn approved(
+    app: &AppState,
+    endpoint: &Endpoint,
+    token: Option<SecretToken>,
+    proof: &VerifiedProof,
+    now: UnixTime,
+) -> Result<ApprovedUser, ApiError> {
+    let user = user(app, token, proof, now).await?.on_approved_device()?;
+    // Policy decides about connections, with every reason, and writes the denial down.
+    if endpoint.path != CONNECTIONS {
+        refuse_locked(&mut *app.store().read().await?, &user).await?;
+    }
+    Ok(user)
 }
 
 async fn agent(app: &AppState, proof: &VerifiedProof) -> Result<Caller, ApiError> {

@@ -13,6 +13,7 @@ mod custody;
 mod enrollment;
 mod fleet;
 mod limits;
+mod locks;
 mod openapi;
 mod operation;
 mod proofs;

@@ -1,11 +1,12 @@
 //! `usher project`: authorization scopes with their own CA keys.
 
 use usher_api::v1::{
-    AdminSudo, CertificateType, CreateProject, PortForwarding, Project, ProjectGroup, UpdateProject,
+    AdminSudo, CertificateType, CreateProject, KeyCustody, KeyKind, PortForwarding, Project, ProjectGroup,
+    UpdateProject,
 };
 use usher_types::ProjectSlug;
 
-use super::{ProjectReference, api, done, fields, list};
+use super::{ProjectReference, ServerReference, api, done, fields, keys, list};
 use crate::{
     cli::{Context, wire_value},
     exit::Failure,
@@ -15,6 +16,11 @@ use crate::{
 /// Verbs.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum ProjectCommand {
+    /// A project's CA keys: which sign, and which servers know them
+    Ca {
+        /// Name or id
+        project: ProjectReference,
+    },
     /// Create a project and its CA keys
     Create {
         /// Its name
@@ -50,6 +56,28 @@ pub enum ProjectCommand {
     },
     /// Projects that you may see
     List,
+    /// Retire all but the newest CA key; refused as long as a server does not know it
+    RetireCa {
+        /// Name or id
+        project: ProjectReference,
+        /// Which CA
+        #[arg(long, value_enum, default_value_t = Ca::Ssh)]
+        kind: Ca,
+        /// A server that may be left behind although it does not know the new key yet
+        #[arg(long, value_name = "SERVER")]
+        leave_behind: Vec<ServerReference>,
+    },
+    /// Put a new CA key beside the old one; nothing is interrupted
+    RotateCa {
+        /// Name or id
+        project: ProjectReference,
+        /// Which CA
+        #[arg(long, value_enum, default_value_t = Ca::Ssh)]
+        kind: Ca,
+        /// Where it is to live: `software`, `aws-kms` or `aws-kms-wrapped`; as the old one unless given
+        #[arg(long, value_name = "CUSTODY", value_parser = wire_value::<KeyCustody>)]
+        custody: Option<KeyCustody>,
+    },
     /// Change a project
     Set {
         /// Name or id
@@ -71,6 +99,24 @@ pub enum ProjectCommand {
     },
 }
 
+/// A certificate authority of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ca {
+    /// Signs SSH certificates
+    Ssh,
+    /// Signs X.509 certificates
+    X509,
+}
+
+impl From<Ca> for KeyKind {
+    fn from(ca: Ca) -> Self {
+        match ca {
+            Ca::Ssh => Self::SshUserCa,
+            Ca::X509 => Self::X509Ca,
+        }
+    }
+}
+
 /// Runs a verb.
 ///
 /// # Errors
@@ -78,6 +124,14 @@ pub enum ProjectCommand {
 pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
     let path = |project: &ProjectReference| format!("/v1/projects/{project}");
     match command {
+        ProjectCommand::Ca { project } => keys::show(context, &format!("{}/keys", path(&project))),
+        ProjectCommand::RetireCa { project, kind, leave_behind } => {
+            let leave_behind = leave_behind.iter().map(ToString::to_string).collect();
+            keys::retire(context, &format!("{}/keys", path(&project)), kind.into(), leave_behind)
+        }
+        ProjectCommand::RotateCa { project, kind, custody } => {
+            keys::rotate(context, &format!("{}/keys", path(&project)), kind.into(), custody)
+        }
         ProjectCommand::Create {
             name,
             next_unix_uid,

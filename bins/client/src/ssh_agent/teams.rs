@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use usher_api::v1::{Connection, ConnectionRequest, Page, Server, TokenRequest, TokenResponse};
 use usher_api_client::{CallError, Client, ClientConfig, Method};
 use usher_telemetry::Chain;
-use usher_types::{SecretToken, TeamSlug, TokenKind};
+use usher_types::{SecretToken, Sha256, TeamSlug, TokenKind};
 
 use super::control::Call;
 use crate::{
@@ -26,6 +26,8 @@ pub trait Broker: Send + Sync {
     async fn call(&self, call: &Call) -> Result<serde_json::Value, Failure>;
     /// Asks for routes and certificates.
     async fn connect(&self, request: &ConnectionRequest) -> Result<Connection, Failure>;
+    /// Which roots the broker's certificate may come from, now or soon. From then on they are believed here.
+    async fn learn_pins(&self) -> Result<Vec<Sha256>, Failure>;
     /// Ends the session at the broker.
     async fn end_session(&self) -> Result<(), Failure>;
 }
@@ -43,6 +45,12 @@ pub trait Teams: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn keep_names(&self, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure>;
+
+    /// Writes down which roots a team's broker may show, when this client is pinned at all. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep_pins(&self, team: &TeamSlug, pins: &[Sha256]) -> Result<(), Failure>;
 }
 
 /// Teams of the client's configuration.
@@ -70,6 +78,16 @@ impl Teams for ConfiguredTeams {
     fn keep_names(&self, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure> {
         index::keep(&self.names, team, servers)
     }
+
+    fn keep_pins(&self, team: &TeamSlug, pins: &[Sha256]) -> Result<(), Failure> {
+        let mut config = Config::load(&self.directory)?;
+        let Some(settings) = config.teams.get_mut(team) else { return Ok(()) };
+        if settings.pin.is_none() || pins.is_empty() || settings.pins() == pins {
+            return Ok(());
+        }
+        settings.pins = pins.to_vec();
+        config.save(&self.directory)
+    }
 }
 
 /// A client of a team's broker, without a session.
@@ -78,7 +96,7 @@ impl Teams for ConfiguredTeams {
 /// When the key or the URL is unusable.
 pub fn client(directory: &std::path::Path, team: &config::Team) -> Result<Client, Failure> {
     let key = config::device_key(directory, team)?;
-    let settings = ClientConfig::new(team.url.clone(), key, clock::now).with_pins(team.pin);
+    let settings = ClientConfig::new(team.url.clone(), key, clock::now).with_pins(team.pins());
     Client::new(settings).map_err(|error| Failure::other(Chain(&error).to_string()))
 }
 
@@ -110,6 +128,12 @@ impl Broker for RemoteBroker {
 
     async fn connect(&self, request: &ConnectionRequest) -> Result<Connection, Failure> {
         self.client.connect(request).await.map_err(|error| failure(&error))
+    }
+
+    async fn learn_pins(&self) -> Result<Vec<Sha256>, Failure> {
+        let team = self.client.team().await.map_err(|error| failure(&error))?;
+        self.client.set_pins(team.pins.iter().copied());
+        Ok(team.pins)
     }
 
     async fn end_session(&self) -> Result<(), Failure> {

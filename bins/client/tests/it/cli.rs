@@ -20,6 +20,9 @@ fn help_is_golden() {
         (vec!["ssh", "--help"], "help-ssh.txt"),
         (vec!["token", "create", "--help"], "help-token-create.txt"),
         (vec!["group", "--help"], "help-group.txt"),
+        (vec!["lock", "user", "--help"], "help-lock-user.txt"),
+        (vec!["project", "retire-ca", "--help"], "help-project-retire-ca.txt"),
+        (vec!["team", "--help"], "help-team.txt"),
     ] {
         let home = home();
         let output = in_home(home.path(), USHER).args(&arguments).output().unwrap();

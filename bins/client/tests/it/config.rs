@@ -5,7 +5,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use usher::{
     config::{self, Config},
     exit::Exit,
+    ssh_agent::teams::{ConfiguredTeams, Teams as _},
 };
+use usher_types::Sha256;
 
 const TEXT: &str = "current_team = \"acme\"\n[teams.acme]\nurl = \"https://broker.example:8443\"\n\
                     pin = \"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU\"\ndevice_key = \"device.key\"\n";
@@ -20,6 +22,30 @@ fn survives_being_written_and_read() {
     assert_eq!(config.team(None).unwrap().0.as_str(), "acme");
     assert_eq!(config.team(Some("beta")).unwrap_err().exit, Exit::NotFound);
     assert_eq!(config.team(Some("No!")).unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn roots_that_the_broker_names_take_the_pin_s_place() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("config.toml"), TEXT).unwrap();
+    let names = directory.path().join("names");
+    let teams = ConfiguredTeams::new(directory.path().to_owned(), names);
+    let pins = || Config::load(directory.path()).unwrap().team(None).unwrap().1.pins();
+    let (team, enrolled) = ("acme".parse().unwrap(), pins());
+    let next = [Sha256::of(b"new"), enrolled[0]];
+    teams.keep_pins(&team, &next).unwrap();
+    assert_eq!(pins(), next);
+    teams.keep_pins(&team, &[]).unwrap();
+    assert_eq!(pins(), next, "never none");
+    teams.keep_pins(&team, &next[..1]).unwrap();
+    assert_eq!(pins(), next[..1]);
+
+    // A client that believes the system's roots is not given pins.
+    let unpinned: String =
+        TEXT.lines().filter(|line| !line.starts_with("pin")).map(|line| format!("{line}\n")).collect();
+    fs::write(directory.path().join("config.toml"), unpinned).unwrap();
+    teams.keep_pins(&team, &next).unwrap();
+    assert_eq!(pins(), []);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use usher_api::v1::{
     Address, Connection, ConnectionRequest, Device, DeviceState, Leg, Page, Route, Server, SessionInfo,
     TokenRequest, TokenResponse, User, UserStatus,
 };
-use usher_types::{ConnectionId, DeviceId, ServerId, SessionId, TeamSlug, UnixTime, UserId};
+use usher_types::{ConnectionId, DeviceId, ServerId, SessionId, Sha256, TeamSlug, UnixTime, UserId};
 
 pub(crate) const USHER: &str = env!("CARGO_BIN_EXE_usher");
 
@@ -273,6 +273,10 @@ impl Broker for FakeBroker {
         })
     }
 
+    async fn learn_pins(&self) -> Result<Vec<Sha256>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn end_session(&self) -> Result<(), Failure> {
         Ok(())
     }
@@ -286,6 +290,10 @@ impl Teams for FakeTeams {
     }
 
     fn keep_names(&self, _team: &TeamSlug, _servers: &Page<Server>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn keep_pins(&self, _team: &TeamSlug, _pins: &[Sha256]) -> Result<(), Failure> {
         Ok(())
     }
 }

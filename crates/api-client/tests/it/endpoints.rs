@@ -54,6 +54,7 @@ async fn call_everything(client: &Client) {
     asked(client.update_server("s", &v1::UpdateServer::default()).await);
     asked(client.delete_server("s").await);
     call_projects(client).await;
+    call_keys(client).await;
     call_directory(client).await;
     asked(client.audit(&v1::AuditQuery { after: Some(7), limit: Some(9) }).await);
     let name: HostName = "s".parse().unwrap();
@@ -72,6 +73,21 @@ async fn call_everything(client: &Client) {
             })
             .await,
     );
+}
+
+async fn call_keys(client: &Client) {
+    let rotate = v1::RotateKey { kind: v1::KeyKind::State, custody: None };
+    let retire = v1::RetireKeys { kind: v1::KeyKind::State, leave_behind: Vec::new() };
+    asked(client.project_keys("p").await);
+    asked(client.rotate_project_key("p", &rotate).await);
+    asked(client.retire_project_keys("p", &retire).await);
+    asked(client.team_keys().await);
+    asked(client.rotate_team_key(&rotate).await);
+    asked(client.retire_team_keys(&retire).await);
+    asked(client.locks().await);
+    let reason = "lost".parse().unwrap();
+    asked(client.lock("user", "u", &v1::SetLock { reason }).await);
+    asked(client.unlock("user", "u").await);
 }
 
 async fn call_projects(client: &Client) {

@@ -158,8 +158,9 @@ impl Agent {
         Ok(Answer::Called { body })
     }
 
-    /// Keeps the index of names that `usher resolve` reads as fresh as the work with the team is: servers come, and a
-    /// device is approved, without anybody asking for the list. In the background, and at most once a minute.
+    /// Keeps the index of names that `usher resolve` reads, and the roots that the broker is believed by, as fresh as the
+    /// work with the team is: servers come, a device is approved, a root is rotated, without anybody asking. In the
+    /// background, and at most once a minute.
     fn freshen_names(&self, team: &TeamSlug, broker: &Arc<dyn Broker>) {
         let now = clock::now();
         let asked = self.state().names_asked.get(team).copied();
@@ -181,10 +182,13 @@ impl Agent {
                 agent.state().names_asked.remove(&team);
                 return;
             };
+            let pins = broker.learn_pins().await.unwrap_or_default();
             let teams = Arc::clone(&agent.teams);
-            let kept = tokio::task::spawn_blocking(move || teams.keep_names(&team, &servers));
+            let kept = tokio::task::spawn_blocking(move || {
+                teams.keep_pins(&team, &pins).and(teams.keep_names(&team, &servers))
+            });
             if let Ok(Err(failure)) = kept.await {
-                tracing::warn!(%failure, "the index of server names was not written");
+                tracing::warn!(%failure, "what the broker said was not written down");
             }
         });
     }
