@@ -43,7 +43,7 @@ async fn team(State(app): State<AppState>, _caller: Public) -> Answer<Team> {
     Answer::ok(Team {
         team: app.team().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        pins: app.pin().into_iter().collect(),
+        pins: app.pins(),
     })
 }
 

@@ -7,6 +7,7 @@ mod audit;
 mod devices;
 mod fault;
 mod groups;
+mod keys;
 pub(crate) mod locks;
 mod project_groups;
 mod projects;
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(audit::routes())
         .merge(devices::routes())
         .merge(groups::routes())
+        .merge(keys::routes())
         .merge(locks::routes())
         .merge(project_groups::routes())
         .merge(projects::routes())

@@ -17,7 +17,27 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Runs until it is aborted. Whatever fails is logged and tried again the next time.
 pub(crate) async fn run(app: AppState, certificate: Arc<Certificate>) {
-    tokio::join!(watch_epoch(&app), each_minute(&app, &certificate));
+    tokio::join!(watch_epoch(&app), watch_keys(&app, &certificate), each_minute(&app, &certificate));
+}
+
+/// Takes over keys that were rotated or retired, here or by another broker, as soon as that is known.
+async fn watch_keys(app: &AppState, certificate: &Certificate) {
+    let mut changes = app.store().subscribe();
+    while changes.changed().await.is_ok() {
+        changes.borrow_and_update();
+        if let Err(error) = app.reload_keys().await {
+            tracing::error!(cause = %Chain(&error), "the team's keys could not be read again");
+        }
+        renew(app, certificate, app.now()).await;
+    }
+}
+
+async fn renew(app: &AppState, certificate: &Certificate, now: UnixTime) {
+    match certificate.renew(app.config(), &app.authority(), now).await {
+        Ok(true) => tracing::info!("a new TLS certificate is served"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(cause = %Chain(&error), "the TLS certificate could not be renewed"),
+    }
 }
 
 async fn watch_epoch(app: &AppState) {
@@ -38,11 +58,7 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         ticks.tick().await;
         let now = app.now();
         app.limits().forget();
-        match certificate.renew(app.config(), app.authority(), now).await {
-            Ok(true) => tracing::info!("a new TLS certificate is served"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(cause = %Chain(&error), "the TLS certificate could not be renewed"),
-        }
+        renew(app, certificate, now).await;
         if let Err(error) = rotate_nonces(app, now).await {
             tracing::error!(cause = %Chain(&error), "the nonce key could not be rotated");
         }
@@ -59,8 +75,9 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
 /// Signs where the audit log is, when it went on since the last time.
 pub(crate) async fn checkpoint(app: &AppState, now: UnixTime) {
     let (key_id, key) = app.audit_key();
-    match app.store().checkpoint(key_id, |message| async move { key.sign_message(&message).await }, now).await
-    {
+    let key = &key;
+    let sign = |message: Vec<u8>| async move { key.sign_message(&message).await };
+    match app.store().checkpoint(&key_id, sign, now).await {
         Ok(Some(_)) => tracing::debug!("audit checkpoint made"),
         Ok(None) => {}
         Err(error) => tracing::error!(cause = %Chain(&error), "no audit checkpoint could be made"),

@@ -1,4 +1,9 @@
 //! Stored keys, opened: who signs certificates of which project, who signs desired state.
+//!
+//! A new key stands beside the old one and nothing waits for anything: each server gets certificates by the newest key
+//! that it says it trusts, and whatever cannot tell (agents' state, TLS) is signed by the oldest until that is retired.
+
+pub(crate) mod make;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +13,16 @@ use std::{
 use data_encoding::BASE64;
 use usher_account_lifecycle::state::StateKey;
 use usher_ca::CaPublicKey;
+use usher_identity::PublicKey;
 use usher_keystore::{Custody, KeyLabel, Purpose, SigningKey};
 use usher_store::{
-    Conn, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState,
+    Conn, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState, StoreError,
     keys::{self, StoredKey},
+    servers::Server,
 };
-use usher_types::ProjectId;
+use usher_types::{ProjectId, Sha256};
 
-use crate::{AppState, error::ApiError};
+use crate::{AppState, error::ApiError, tls};
 
 /// Opens a stored key; from memory after the first time.
 pub(crate) async fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SigningKey>, ApiError> {
@@ -24,7 +31,7 @@ pub(crate) async fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SigningK
         KeyPurpose::SshUserCa => Purpose::SshUserCa,
         KeyPurpose::State => Purpose::State,
         KeyPurpose::TlsRoot => Purpose::TlsRoot,
-        KeyPurpose::X509Ca => return Err(ApiError::internal("no use for X.509 CA keys yet")),
+        KeyPurpose::X509Ca => Purpose::X509Ca,
     };
     let label = KeyLabel::new(&key.id, purpose);
     app.keystore().load(&label, custody(key.custody), &key.sealed).await.map_err(ApiError::internal)
@@ -48,11 +55,51 @@ pub(crate) fn stored_custody(custody: Custody) -> KeyCustody {
     }
 }
 
+/// SHA-256 that names a key to servers and people: see `usher_api::v1::Key`.
+pub(crate) fn fingerprint(key: &StoredKey) -> Result<Sha256, ApiError> {
+    match key.purpose {
+        KeyPurpose::Audit | KeyPurpose::State => {
+            Ok(PublicKey::from_sec1(&key.public).map_err(ApiError::internal)?.thumbprint())
+        }
+        KeyPurpose::SshUserCa => {
+            let line = ssh_public_key(key)?.to_openssh();
+            let wire = line.split(' ').nth(1).and_then(|base64| BASE64.decode(base64.as_bytes()).ok());
+            let wire = wire.ok_or_else(|| ApiError::internal("a public key without its bytes"))?;
+            Ok(Sha256::of(&wire))
+        }
+        KeyPurpose::TlsRoot => {
+            let certificate = key.certificate.as_deref();
+            let certificate =
+                certificate.ok_or_else(|| ApiError::internal("a root without a certificate"))?;
+            tls::pin_of(certificate).map_err(ApiError::internal)
+        }
+        // One from before there were certificates is known to nobody.
+        KeyPurpose::X509Ca => Ok(Sha256::of(key.certificate.as_deref().unwrap_or(&key.public))),
+    }
+}
+
+/// The key that signs for somebody who trusts `trusted`: the newest of those; as long as it trusts none, or has not
+/// said, the oldest of all. `keys` are the active ones, newest first.
+pub(crate) fn signing_for<'a, K>(
+    keys: &'a [K],
+    trusted: Option<&BTreeSet<Sha256>>,
+    fingerprint: impl Fn(&K) -> Sha256,
+) -> Option<&'a K> {
+    let known = |key: &&K| trusted.is_some_and(|trusted| trusted.contains(&fingerprint(key)));
+    keys.iter().find(known).or(keys.last())
+}
+
+/// An SSH user CA, ready to sign.
+struct Authority {
+    fingerprint: Sha256,
+    key: Arc<SigningKey>,
+}
+
 /// The certificate authorities that a connection needs: of the target's project, and of its bastions'.
-pub(crate) struct Authorities(BTreeMap<ProjectId, Arc<SigningKey>>);
+pub(crate) struct Authorities(BTreeMap<ProjectId, Vec<Authority>>);
 
 impl Authorities {
-    /// Loads the signing key of each project.
+    /// Loads the signing keys of each project.
     pub(crate) async fn load(
         app: &AppState,
         conn: &mut Conn,
@@ -60,19 +107,41 @@ impl Authorities {
     ) -> Result<Self, ApiError> {
         let mut loaded = BTreeMap::new();
         for project in projects {
-            let keys = active(keys::of_project(conn, KeyPurpose::SshUserCa, *project).await?);
-            // The oldest that is active: by the time an older one is retired, every server knows the next.
-            let signing = keys.last().ok_or_else(|| ApiError::internal("a project without a CA key"))?;
-            loaded.insert(*project, open(app, signing).await?);
+            let mut authorities = Vec::new();
+            for key in active(keys::of_project(conn, KeyPurpose::SshUserCa, *project).await?) {
+                authorities.push(Authority { fingerprint: fingerprint(&key)?, key: open(app, &key).await? });
+            }
+            loaded.insert(*project, authorities);
         }
         Ok(Self(loaded))
     }
 
-    /// The CA of a project that was loaded.
-    pub(crate) fn of(&self, project: ProjectId) -> Result<&SigningKey, ApiError> {
-        let key = self.0.get(&project).ok_or_else(|| ApiError::internal("a leg's project was not loaded"))?;
-        Ok(key.as_ref())
+    /// The CA that signs for a server, and its fingerprint.
+    pub(crate) fn of(&self, server: &Server) -> Result<(&SigningKey, Sha256), ApiError> {
+        let project = self.0.get(&server.project_id);
+        let authorities = project.ok_or_else(|| ApiError::internal("a leg's project was not loaded"))?;
+        let signing = signing_for(authorities, trusted(server), |authority| authority.fingerprint);
+        let signing = signing.ok_or_else(|| ApiError::internal("a project without a CA key"))?;
+        Ok((signing.key.as_ref(), signing.fingerprint))
     }
+}
+
+fn trusted(server: &Server) -> Option<&BTreeSet<Sha256>> {
+    server.trusts.as_ref().map(|trusts| &trusts.ssh_user_ca)
+}
+
+/// Whether what a CA signed for a server before is still good there: the CA is not retired, and the server trusts it,
+/// or none at all.
+pub(crate) async fn still_signs(
+    conn: &mut Conn,
+    server: &Server,
+    authority: Sha256,
+) -> Result<bool, StoreError> {
+    let active = active(keys::of_project(conn, KeyPurpose::SshUserCa, server.project_id).await?);
+    // A key that cannot be named any more signs nothing.
+    let active: BTreeSet<Sha256> = active.iter().filter_map(|key| fingerprint(key).ok()).collect();
+    let known = |trusted: &BTreeSet<Sha256>| trusted.contains(&authority) || trusted.is_disjoint(&active);
+    Ok(active.contains(&authority) && trusted(server).is_none_or(known))
 }
 
 /// The lines for `TrustedUserCAKeys` of a project's servers.
@@ -125,7 +194,20 @@ pub(crate) async fn state_keys(conn: &mut Conn) -> Result<StateKeys, ApiError> {
     Ok(StateKeys { public, ids, signing })
 }
 
-fn active(mut keys: Vec<StoredKey>) -> Vec<StoredKey> {
+/// Pins of the TLS roots that the broker's certificate may come from, newest first; none when an operator's own
+/// certificate is served.
+pub(crate) async fn pins(app: &AppState, conn: &mut Conn) -> Result<Vec<Sha256>, ApiError> {
+    if !app.config().is_pinned() {
+        return Ok(Vec::new());
+    }
+    active(keys::of_team(conn, KeyPurpose::TlsRoot).await?).iter().map(fingerprint).collect()
+}
+
+/// Those that are not retired.
+pub(crate) fn active(mut keys: Vec<StoredKey>) -> Vec<StoredKey> {
     keys.retain(|key| key.state == KeyState::Active);
     keys
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl Server {
     pub async fn on(app: AppState, listener: TcpListener) -> Result<Self, ServeError> {
         let address = app.config().listen;
         let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
-        let certificate = Certificate::make(app.config(), app.authority(), app.now()).await;
+        let certificate = Certificate::make(app.config(), &app.authority(), app.now()).await;
         let certificate = certificate.map_err(ServeError::Tls)?;
         Ok(Self { app, listener, address, certificate })
     }

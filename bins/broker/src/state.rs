@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use url::Url;
 use usher_identity::dpop::{NonceKey, NonceKeys};
 use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SigningKey};
-use usher_store::{KeyPurpose, OpenError, Store, StoreError, keys, team};
+use usher_store::{Conn, KeyPurpose, OpenError, Store, StoreError, keys as stored, team};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 
 use crate::{
     Clock, Config,
     failures::Failures,
-    keys::custody,
+    keys,
     limits::Limits,
     tls::{AuthorityError, TeamAuthority},
 };
@@ -62,8 +62,6 @@ pub struct AppState(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    audit_key: (String, Arc<SigningKey>),
-    authority: TeamAuthority,
     clock: Clock,
     config: Config,
     failures: Failures,
@@ -74,6 +72,36 @@ struct Inner {
     stopping: watch::Sender<bool>,
     store: Store,
     team: TeamSlug,
+    team_keys: ArcSwap<TeamKeys>,
+}
+
+/// The team's keys that are held ready; others are opened where they are needed.
+#[derive(Debug)]
+struct TeamKeys {
+    audit: (String, Arc<SigningKey>),
+    /// TLS roots that are not retired, newest first; never empty.
+    roots: Vec<Arc<TeamAuthority>>,
+    /// The oldest of them: whoever knows any root knows it.
+    serving: Arc<TeamAuthority>,
+}
+
+impl TeamKeys {
+    async fn load(conn: &mut Conn, keystore: &Keystore) -> Result<Self, StartError> {
+        let mut roots = Vec::new();
+        for root in keys::active(stored::of_team(conn, KeyPurpose::TlsRoot).await?) {
+            let label = KeyLabel::new(&root.id, Purpose::TlsRoot);
+            let key = keystore.load(&label, keys::custody(root.custody), &root.sealed).await;
+            let certificate = root.certificate.ok_or(StartError::NoKey("tls-root"))?;
+            let root = TeamAuthority::new(key.map_err(StartError::Key)?, certificate);
+            roots.push(Arc::new(root.map_err(StartError::Authority)?));
+        }
+        let serving = Arc::clone(roots.last().ok_or(StartError::NoKey("tls-root"))?);
+        let audit = keys::active(stored::of_team(conn, KeyPurpose::Audit).await?).into_iter().next();
+        let audit = audit.ok_or(StartError::NoKey("audit"))?;
+        let label = KeyLabel::new(&audit.id, Purpose::Audit);
+        let key = keystore.load(&label, keys::custody(audit.custody), &audit.sealed).await;
+        Ok(Self { audit: (audit.id, key.map_err(StartError::Key)?), roots, serving })
+    }
 }
 
 impl AppState {
@@ -88,23 +116,10 @@ impl AppState {
         let keystore = Keystore::new(seal);
         let mut reader = store.read().await?;
         let team = team::slug(&mut reader).await?.ok_or(StartError::NoTeam)?;
-        let root = active(keys::of_team(&mut reader, KeyPurpose::TlsRoot).await?, "tls-root")?;
-        let root_key = keystore
-            .load(&KeyLabel::new(&root.id, Purpose::TlsRoot), custody(root.custody), &root.sealed)
-            .await
-            .map_err(StartError::Key)?;
-        let certificate = root.certificate.ok_or(StartError::NoKey("tls-root"))?;
-        let authority = TeamAuthority::new(root_key, certificate).map_err(StartError::Authority)?;
-        let audit = active(keys::of_team(&mut reader, KeyPurpose::Audit).await?, "audit")?;
-        let audit_key = keystore
-            .load(&KeyLabel::new(&audit.id, Purpose::Audit), custody(audit.custody), &audit.sealed)
-            .await
-            .map_err(StartError::Key)?;
+        let team_keys = TeamKeys::load(&mut reader, &keystore).await?;
         let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
         drop(reader);
         Ok(Self(Arc::new(Inner {
-            audit_key: (audit.id, audit_key),
-            authority,
             clock,
             failures: Failures::default(),
             keystore,
@@ -114,6 +129,7 @@ impl AppState {
             stopping: watch::Sender::new(false),
             store,
             team,
+            team_keys: ArcSwap::from_pointee(team_keys),
             config,
         })))
     }
@@ -156,20 +172,43 @@ impl AppState {
         &self.0.origin
     }
 
-    /// The pin that goes with it: SHA-256 of the TLS root's SPKI. None when the operator's own certificate is served.
+    /// The pin that goes with it: SHA-256 of the SPKI of the TLS root that serves. None when the operator's own
+    /// certificate is served.
     pub(crate) fn pin(&self) -> Option<Sha256> {
-        self.0.config.is_pinned().then(|| self.0.authority.pin())
+        self.0.config.is_pinned().then(|| self.authority().pin())
     }
 
-    /// The team's TLS root.
+    /// Pins of every root that the broker's certificate may come from, now or soon, newest first.
+    pub(crate) fn pins(&self) -> Vec<Sha256> {
+        if !self.0.config.is_pinned() {
+            return Vec::new();
+        }
+        self.0.team_keys.load().roots.iter().map(|root| root.pin()).collect()
+    }
+
+    /// The team's TLS root that serves.
     #[must_use]
-    pub fn authority(&self) -> &TeamAuthority {
-        &self.0.authority
+    pub fn authority(&self) -> Arc<TeamAuthority> {
+        Arc::clone(&self.0.team_keys.load().serving)
     }
 
-    /// The key that signs audit checkpoints, and its id.
-    pub(crate) fn audit_key(&self) -> (&str, &SigningKey) {
-        (&self.0.audit_key.0, &self.0.audit_key.1)
+    /// Every TLS root that is not retired, newest first.
+    #[must_use]
+    pub fn roots(&self) -> Vec<Arc<TeamAuthority>> {
+        self.0.team_keys.load().roots.clone()
+    }
+
+    /// The key that signs audit checkpoints, and its id: the newest.
+    pub(crate) fn audit_key(&self) -> (String, Arc<SigningKey>) {
+        self.0.team_keys.load().audit.clone()
+    }
+
+    /// Reads the team's keys again: this broker or another one rotated or retired some.
+    pub(crate) async fn reload_keys(&self) -> Result<(), StartError> {
+        let mut reader = self.0.store.read().await?;
+        let loaded = TeamKeys::load(&mut reader, &self.0.keystore).await?;
+        self.0.team_keys.store(Arc::new(loaded));
+        Ok(())
     }
 
     /// Keys of the nonces that proofs carry.
@@ -213,15 +252,6 @@ impl AppState {
             None => self.origin().to_owned(),
         }
     }
-}
-
-/// The newest active key.
-pub(crate) fn active(
-    stored: Vec<keys::StoredKey>,
-    purpose: &'static str,
-) -> Result<keys::StoredKey, StartError> {
-    let mut active = stored.into_iter().filter(|key| key.state == usher_store::KeyState::Active);
-    active.next().ok_or(StartError::NoKey(purpose))
 }
 
 fn nonce_keys(stored: Vec<Vec<u8>>) -> Result<NonceKeys, StartError> {

@@ -14,10 +14,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use thiserror::Error;
-use usher_types::UnixTime;
+use usher_types::{Sha256, UnixTime};
 
 pub use self::{
-    authority::{AuthorityError, TeamAuthority},
+    authority::{AuthorityError, TeamAuthority, pin_of},
     leaf::LeafError,
 };
 use crate::Config;
@@ -47,6 +47,8 @@ pub enum TlsError {
 pub(crate) struct Certificate {
     served: ArcSwap<CertifiedKey>,
     renew_at: ArcSwap<UnixTime>,
+    /// Pin of the root that stood behind it; whether it issued it is for [`Config::is_pinned`] to say.
+    root: ArcSwap<Sha256>,
 }
 
 impl Certificate {
@@ -60,22 +62,26 @@ impl Certificate {
         Ok(Arc::new(Self {
             served: ArcSwap::from_pointee(served),
             renew_at: ArcSwap::from_pointee(renew_at),
+            root: ArcSwap::from_pointee(authority.pin()),
         }))
     }
 
-    /// Makes the next one when half of this one's life is over (an operator's own: reads the files again).
+    /// Makes the next one when half of this one's life is over or its root is not the one that serves any more (an
+    /// operator's own: reads the files again).
     pub(crate) async fn renew(
         &self,
         config: &Config,
         authority: &TeamAuthority,
         now: UnixTime,
     ) -> Result<bool, TlsError> {
-        if now < **self.renew_at.load() {
+        let other_root = config.is_pinned() && **self.root.load() != authority.pin();
+        if now < **self.renew_at.load() && !other_root {
             return Ok(false);
         }
         let (served, renew_at) = current(config, authority, now).await?;
         self.served.store(Arc::new(served));
         self.renew_at.store(Arc::new(renew_at));
+        self.root.store(Arc::new(authority.pin()));
         Ok(true)
     }
 }
@@ -112,6 +118,11 @@ fn certified(
     key: PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Certificate)
+}
+
+/// A certificate in PEM (RFC 7468), from its DER.
+pub(crate) fn to_pem(der: &[u8]) -> String {
+    der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der).unwrap_or_default()
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {

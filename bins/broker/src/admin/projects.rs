@@ -1,21 +1,18 @@
 //! Projects. Making one makes its certificate authorities' keys in the same transaction.
 
 use axum::{Router, extract::State, routing::get};
-use data_encoding::BASE64;
 use usher_account_lifecycle::allocate;
 use usher_api::v1::{
     AdminSudo, CertificateType, CreateProject, Page, PortForwarding, Project, UpdateProject,
 };
 use usher_audit::{Code, Event, ForwardingRule};
-use usher_ca::CaPublicKey;
 use usher_identity::ApprovedUser;
-use usher_keystore::{Algorithm, Custody, KeyLabel, Purpose};
+use usher_keystore::Custody;
 use usher_store::{
-    Conn, KeyAlgorithm, KeyPurpose, KeyState,
-    keys::{self, StoredKey},
+    Conn, KeyPurpose, keys,
     projects::{self, ProjectChange},
 };
-use usher_types::{ProjectId, Sha256, UnixTime};
+use usher_types::{ProjectId, UnixTime};
 
 use super::begin;
 use crate::{
@@ -23,7 +20,7 @@ use crate::{
     answer::Answer,
     error::ApiError,
     extract::{Admin, Approved, Path},
-    keys::ssh_user_ca_lines,
+    keys::{fingerprint, make, ssh_user_ca_lines},
     random,
 };
 
@@ -118,15 +115,15 @@ async fn create(
 ) -> Result<Answer<Project>, ApiError> {
     let project = new_project(body, ProjectId::new(info.now, random::bytes()?), info.now)?;
     let made = [
-        new_key(&app, &project, KeyPurpose::SshUserCa).await?,
-        new_key(&app, &project, KeyPurpose::X509Ca).await?,
+        make::of_project(&app, &project, KeyPurpose::SshUserCa, 1, Custody::Software, info.now).await?,
+        make::of_project(&app, &project, KeyPurpose::X509Ca, 1, Custody::Software, info.now).await?,
     ];
     let mut change = begin(&app, &caller, info).await?;
     projects::create(&mut change.tx, &project).await?;
     change.audit(Event::ProjectCreate { project_id: project.id, project: project.slug.clone() }).await?;
     for key in made {
         keys::insert(&mut change.tx, &key).await?;
-        change.audit(Event::CaKeyCreate { project_id: project.id, key: key_digest(&key)? }).await?;
+        change.audit(Event::CaKeyCreate { project_id: project.id, key: fingerprint(&key)? }).await?;
     }
     let shown = shown(&mut change.tx, project).await?;
     change.commit().await?;
@@ -191,51 +188,6 @@ fn sudo(sudo: AdminSudo) -> usher_store::AdminSudo {
     match sudo {
         AdminSudo::Passwordless => usher_store::AdminSudo::Passwordless,
     }
-}
-
-/// Makes a project's first key of a purpose, sealed under `<project>/<purpose>/1`.
-async fn new_key(
-    app: &AppState,
-    project: &projects::Project,
-    purpose: KeyPurpose,
-) -> Result<StoredKey, ApiError> {
-    let (sealed_for, algorithm, stored_as) = match (purpose, project.ssh_certificate_type) {
-        (KeyPurpose::SshUserCa, usher_store::CertificateType::Ed25519) => {
-            (Purpose::SshUserCa, Algorithm::Ed25519, KeyAlgorithm::Ed25519)
-        }
-        (KeyPurpose::SshUserCa, usher_store::CertificateType::EcdsaP256) => {
-            (Purpose::SshUserCa, Algorithm::EcdsaP256, KeyAlgorithm::P256)
-        }
-        (KeyPurpose::X509Ca, _) => (Purpose::X509Ca, Algorithm::EcdsaP256, KeyAlgorithm::P256),
-        (KeyPurpose::Audit | KeyPurpose::State | KeyPurpose::TlsRoot, _) => {
-            return Err(ApiError::internal("not a project's key"));
-        }
-    };
-    let id = format!("{}/{purpose}/1", project.id);
-    let label = KeyLabel::new(id.as_str(), sealed_for);
-    let made = app.keystore().generate(&label, algorithm, Custody::Software).await;
-    let made = made.map_err(ApiError::internal)?;
-    Ok(StoredKey {
-        id,
-        purpose,
-        project_id: Some(project.id),
-        algorithm: stored_as,
-        public: made.key.public_key_bytes().to_vec(),
-        custody: crate::keys::stored_custody(made.custody),
-        sealed: made.material,
-        certificate: None,
-        state: KeyState::Active,
-        created_at: project.created_at,
-        retired_at: None,
-    })
-}
-
-/// SHA-256 of a public key in SSH wire format, as `ssh-keygen -l` computes it.
-fn key_digest(key: &StoredKey) -> Result<Sha256, ApiError> {
-    let public: CaPublicKey = crate::keys::ssh_public_key(key)?;
-    let line = public.to_openssh();
-    let wire = line.split(' ').nth(1).and_then(|base64| BASE64.decode(base64.as_bytes()).ok());
-    wire.map(|wire| Sha256::of(&wire)).ok_or_else(|| ApiError::internal("a public key without its bytes"))
 }
 
 async fn update(

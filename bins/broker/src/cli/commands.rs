@@ -171,7 +171,10 @@ struct RootCertificate {
 }
 
 async fn root_certificate(place: Place, output: Output) -> Result<()> {
-    let value = RootCertificate { root_certificate: open(&place).await?.authority().to_pem()? };
+    // The one that serves first; then, while it is being replaced, the next.
+    let roots = open(&place).await?.roots();
+    let pem: Vec<String> = roots.iter().rev().map(|root| root.to_pem()).collect::<Result<_, _>>()?;
+    let value = RootCertificate { root_certificate: pem.concat() };
     Ok(output.print(&value, &value.root_certificate)?)
 }
 

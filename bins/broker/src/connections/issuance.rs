@@ -10,9 +10,10 @@ use usher_store::{
     servers::{self, Server},
     sessions,
 };
+use usher_types::Sha256;
 
 use super::{codes, denied, refusal, stepped_up};
-use crate::{error::ApiError, request::RequestInfo};
+use crate::{error::ApiError, keys, request::RequestInfo};
 
 /// Why a connection is not released.
 pub(super) enum Fall {
@@ -33,8 +34,8 @@ pub(super) struct Issued {
     pub(super) info: RequestInfo,
     /// What was allowed, and signed.
     pub(super) capabilities: Capabilities,
-    /// Every bastion of every route, and the target.
-    pub(super) on_the_way: Vec<Server>,
+    /// Every bastion of every route, and the target, each with the fingerprint of the CA that signed for it.
+    pub(super) on_the_way: Vec<(Server, Sha256)>,
     pub(super) row: NewConnection,
     pub(super) record: Record,
     /// Set by [`Issuance::decide_again`] when the decision does not stand and no new plan would help.
@@ -68,14 +69,12 @@ impl Issued {
         Ok(Verdict::Falls)
     }
 
-    /// Whether every server on the way still is where it was, and open.
+    /// Whether every server on the way still is where it was, open, and trusts what was signed for it.
     async fn in_place(&self, tx: &mut WriteTx) -> Result<bool, StoreError> {
-        for server in &self.on_the_way {
-            let now = servers::by_id(tx, server.id).await?;
-            let moved = |now: Server| {
-                now.locked || now.placement != server.placement || now.project_id != server.project_id
-            };
-            if now.is_none_or(moved) {
+        for (server, authority) in &self.on_the_way {
+            let Some(now) = servers::by_id(tx, server.id).await? else { return Ok(false) };
+            let moved = now.placement != server.placement || now.project_id != server.project_id;
+            if moved || now.locked || !keys::still_signs(tx, &now, *authority).await? {
                 return Ok(false);
             }
         }

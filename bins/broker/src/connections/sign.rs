@@ -76,6 +76,12 @@ pub(super) async fn sign(
         request: asked.request.clone(),
         answer: serde_json::to_string(&answer).map_err(ApiError::internal)?,
     };
+    let servers = routes.into_iter().flatten().chain([server]);
+    let on_the_way = servers.map(|server| {
+        let (_, authority) = authorities.of(&server)?;
+        Ok((server, authority))
+    });
+    let on_the_way = on_the_way.collect::<Result<_, ApiError>>()?;
     Ok(Issued {
         epoch,
         record: audit_record(info, &user, event),
@@ -84,7 +90,7 @@ pub(super) async fn sign(
         server_name: asked.server.clone(),
         info: info.clone(),
         capabilities,
-        on_the_way: routes.into_iter().flatten().chain([server]).collect(),
+        on_the_way,
         row,
         refused: None,
     })
@@ -150,7 +156,7 @@ impl Signing<'_> {
         key: usize,
     ) -> Result<Certificate, ApiError> {
         let key = self.keys.get(key).ok_or_else(|| ApiError::internal("fewer keys than legs"))?;
-        let authority = self.authorities.of(server.project_id)?;
+        let (authority, _) = self.authorities.of(server)?;
         usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await.map_err(ApiError::internal)
     }
 }

@@ -137,7 +137,7 @@ async fn rebuild(
         ssh_user_ca: keys::ssh_user_ca_lines(&mut reader, project).await?,
         x509_ca: keys::x509_ca_certificates(&mut reader, project).await?,
         state_keys: state_keys.public.clone(),
-        pins: app.pin().into_iter().collect(),
+        pins: keys::pins(app, &mut reader).await?,
     };
     drop(reader);
     let signer =

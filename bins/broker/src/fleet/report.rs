@@ -46,7 +46,7 @@ pub(super) async fn handle(
         tx.audit(&Record { at: info.now, actor, client_address, event }).await?;
     }
     tx.commit().await?;
-    Ok(Answer::ok(ReportResponse { clock: app.now(), pins: app.pin().into_iter().collect() }))
+    Ok(Answer::ok(ReportResponse { clock: app.now(), pins: app.pins() }))
 }
 
 /// More keys than any project or team has at one time.

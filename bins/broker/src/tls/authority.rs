@@ -56,6 +56,15 @@ impl From<der::Error> for AuthorityError {
     }
 }
 
+/// SHA-256 of the SPKI of a root's certificate: its pin.
+///
+/// # Errors
+/// [`AuthorityError`] when the certificate does not parse.
+pub fn pin_of(der: &[u8]) -> Result<Sha256, AuthorityError> {
+    let certificate = Certificate::from_der(der)?;
+    Ok(Sha256::of(&certificate.tbs_certificate().subject_public_key_info().to_der()?))
+}
+
 /// The team's TLS root with its key.
 #[derive(Debug)]
 pub struct TeamAuthority {

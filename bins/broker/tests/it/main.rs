@@ -18,6 +18,7 @@ mod openapi;
 mod operation;
 mod proofs;
 mod repeats;
+mod rotation;
 mod set_up;
 mod sign_in;
 mod team;
