@@ -55,9 +55,8 @@ async fn healthy(
 ) -> Result<Vec<Server>, ApiError> {
     let mut bastions = servers::bastions(conn, group).await?;
     // One without an address is nothing that a target could expect connections from.
-    bastions.retain(|bastion| {
-        bastion.is_healthy(now) && !bastion.locked && !bastion.facts.addresses.is_empty()
-    });
+    bastions
+        .retain(|bastion| bastion.is_healthy(now) && !bastion.locked && !bastion.facts.addresses.is_empty());
     shuffle(&mut bastions, rng);
     Ok(bastions)
 }
