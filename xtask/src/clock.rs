@@ -59,6 +59,9 @@ pub(crate) fn wait_for_end(what: &str, limit: Duration, mut look: impl FnMut() -
     poll(what, limit, || false, || if look() { Ok(()) } else { bail!("not yet") })
 }
 
+/// How long to wait for what must happen: a busy machine is slow, not wrong.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Like [`wait_for`] for conditions that say why they do not hold; the last reason ends up in the error.
 ///
 /// # Errors

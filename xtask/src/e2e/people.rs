@@ -1,9 +1,6 @@
 //! People: an account on the client host each, a password and a second factor at the broker.
 
-use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -36,15 +33,11 @@ impl Person {
     /// A code that was not used yet. A broker takes the codes of the last, this and the next half minute, each once;
     /// only when all three are used up, this waits for time to pass.
     pub(super) fn code(&self) -> Result<String> {
-        let step = clock::wait_for(
-            &format!("a fresh TOTP code for {}", self.name),
-            Duration::from_secs(35),
-            || {
-                let now = totp::step_at(clock::now().as_secs());
-                let next = (self.last_step.load(Ordering::Relaxed) + 1).max(now - 1);
-                (next <= now + 1).then_some(next)
-            },
-        )?;
+        let step = clock::wait_for(&format!("a fresh TOTP code for {}", self.name), clock::PATIENCE, || {
+            let now = totp::step_at(clock::now().as_secs());
+            let next = (self.last_step.load(Ordering::Relaxed) + 1).max(now - 1);
+            (next <= now + 1).then_some(next)
+        })?;
         self.last_step.store(step, Ordering::Relaxed);
         totp::code(&self.totp_secret, step)
     }
@@ -129,7 +122,7 @@ impl Stack {
     /// `usher login` with this code; the browser's outcome.
     pub(super) fn login(&self, name: &str, code: &str) -> Result<Value> {
         let mut login = self.usher(name, &["login", "--no-browser"])?.start()?;
-        let url = clock::wait_for_ok("usher login to print an address", Duration::from_secs(10), || {
+        let url = clock::wait_for_ok("usher login to print an address", clock::PATIENCE, || {
             let printed = login.text();
             let found = printed.split_whitespace().find(|word| word.contains("/authorize?"));
             found.map(str::to_owned).with_context(|| format!("it printed: {printed}"))
@@ -140,7 +133,7 @@ impl Stack {
             &["sign-in", "--user", name, "--password", &password, "--code", code, "--url", &url],
         )?;
         if outcome.get("outcome").and_then(Value::as_str) == Some("signed-in") {
-            let status = login.wait(Duration::from_secs(10))?;
+            let status = login.wait(clock::PATIENCE)?;
             // 7: signed in, but the device waits for approval.
             if status != 0 && status != 7 {
                 bail!("usher login ended with {status}: {}", login.text());

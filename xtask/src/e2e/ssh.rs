@@ -24,7 +24,7 @@ pub(super) const OPTIONS: &[&str] = &[
     "-o",
     "UserKnownHostsFile=/dev/null",
     "-o",
-    "ConnectTimeout=5",
+    "ConnectTimeout=30",
     "-o",
     "LogLevel=ERROR",
 ];

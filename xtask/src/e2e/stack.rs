@@ -1,6 +1,6 @@
 //! The world of the end-to-end test: a broker, two bastions, two targets, a client, a thief.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -140,7 +140,7 @@ impl Stack {
             &["setpriv", "--reuid=usher-broker", "--regid=usher-broker", "--init-groups", "--"],
             &["usher-broker", "serve", "--data-dir", DATA],
         )?;
-        clock::wait_for("the broker to listen", Duration::from_secs(20), || {
+        clock::wait_for("the broker to listen", clock::PATIENCE, || {
             broker.run(["nc", "-z", "127.0.0.1", "8443"]).ok().filter(|output| output.status == 0)
         })
         .map(drop)
@@ -173,7 +173,7 @@ impl Stack {
 
     /// Waits until the broker has heard from all of these servers that they are up and without conflicts.
     pub(super) fn wait_until_applied(&self, names: &[&str]) -> Result<()> {
-        clock::wait_for_ok("agents to apply the desired state", Duration::from_secs(30), || {
+        clock::wait_for_ok("agents to apply the desired state", clock::PATIENCE, || {
             let servers = self.servers()?;
             for name in names {
                 let server = servers

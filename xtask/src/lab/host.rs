@@ -71,7 +71,7 @@ impl Host {
     /// Waits for its sshd and remembers its first process.
     pub(super) fn wait_until_up(&mut self) -> Result<()> {
         let unshare: i32 = fs::read_to_string(self.dir.join("unshare.pid"))?.parse()?;
-        let limit = Duration::from_secs(20);
+        let limit = clock::PATIENCE;
         let up = || {
             let init = child_of(unshare).and_then(ProcessId::of)?;
             // tini takes the stage's place once everything is mounted.
@@ -124,7 +124,7 @@ impl Host {
             user: None,
             env: Vec::new(),
             stdin: None,
-            limit: Duration::from_secs(30),
+            limit: clock::PATIENCE,
         }
     }
 
@@ -196,7 +196,7 @@ impl Host {
     /// When one remains.
     pub(crate) fn kill_dead(&self, name: &str) -> Result<()> {
         self.run(["pkill", "-9", "-x", name])?;
-        clock::wait_for(&format!("{name} to be gone from {}", self.name), Duration::from_secs(5), || {
+        clock::wait_for(&format!("{name} to be gone from {}", self.name), clock::PATIENCE, || {
             self.pids_of(name).ok().filter(Vec::is_empty)
         })
         .map(drop)

@@ -4,7 +4,6 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -57,7 +56,7 @@ impl ProcessId {
         if let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.is_alive()) {
             let _already_gone = kill_process(pid, Signal::KILL);
         }
-        clock::wait_for_end("a host to end", Duration::from_secs(10), || !self.is_alive())
+        clock::wait_for_end("a host to end", clock::PATIENCE, || !self.is_alive())
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) fn remove(prefix: &str) -> Result<()> {
     for name in names()? {
         ip(&["netns", "del", &name])?;
     }
-    clock::wait_for_end("the network namespaces to go", std::time::Duration::from_secs(5), || {
+    clock::wait_for_end("the network namespaces to go", clock::PATIENCE, || {
         names().is_ok_and(|names| names.is_empty())
     })
 }

@@ -23,7 +23,7 @@ use super::RequestKey;
 use crate::{AppState, answer::ShownOnce, error::ApiError};
 
 /// How often, and how long apart, to look whether the first of two equal requests is done.
-const LOOKS: u32 = 40;
+const LOOKS: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections keep their answer themselves; enrollment and reports are the same however often they are said.

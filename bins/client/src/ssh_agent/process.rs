@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Connecting to a process that has just started.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 const READY: &[u8] = b"ready\n";
 const LOCK: &str = "agent.lock";
 

@@ -39,7 +39,7 @@ fn visit(query: &str) -> (Result<String, Failure>, String) {
     let uri = loopback.redirect_uri().to_owned();
     let query = query.to_owned();
     let browser = std::thread::spawn(move || get(&uri, &query));
-    let outcome = loopback.wait(STATE, ISSUER, Duration::from_secs(10)).map(|(code, responder)| {
+    let outcome = loopback.wait(STATE, ISSUER, Duration::from_secs(60)).map(|(code, responder)| {
         responder.finish(Page::SignedIn);
         code
     });
@@ -92,7 +92,7 @@ fn a_process_that_knows_the_port_but_not_the_path_ends_nothing() {
     let uri = loopback.redirect_uri().to_owned();
     let (authority, path) = split(&uri);
     let waiting = std::thread::spawn(move || {
-        loopback.wait(STATE, ISSUER, Duration::from_secs(10)).map(|(code, responder)| {
+        loopback.wait(STATE, ISSUER, Duration::from_secs(60)).map(|(code, responder)| {
             responder.finish(Page::SignedIn);
             code
         })

@@ -153,7 +153,7 @@ fn malformed_and_oversized_frames_close_the_connection_and_nothing_else() {
         ("control.sock", vec![0x7f, 0xff, 0xff, 0xff]),
     ] {
         let mut stream = UnixStream::connect(client.runtime_directory().join(socket)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(&bytes).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -179,7 +179,7 @@ fn a_refused_session_binding_ends_the_connection() {
         ("a second one", vec![&good, &good], [success, failure].concat()),
     ] {
         let mut stream = UnixStream::connect(client.runtime_directory().join("ssh.sock")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         for bind in binds {
             stream.write_all(&bind_frame(bind)).unwrap();
         }

@@ -139,7 +139,7 @@ async fn follows_no_redirect() {
 #[tokio::test]
 async fn carries_the_session_and_proves_it() {
     let server = Server::with(&[Reply::ok(TEAM)]).await;
-    let client = server.client_with(server.pin(), Duration::from_secs(20), Some(token()));
+    let client = server.client_with(server.pin(), Duration::from_secs(120), Some(token()));
     client.team().await.unwrap();
     let sent = server.seen().pop().unwrap();
     assert_eq!(sent.token, Some(format!("DPoP {}", *token().reveal())));
@@ -152,7 +152,7 @@ async fn carries_the_session_and_proves_it() {
 #[tokio::test]
 async fn keeps_the_session_out_of_sign_in_and_agents_calls() {
     let server = Server::with(&[Reply::error(400, "invalid_grant")]).await;
-    let client = server.client_with(server.pin(), Duration::from_secs(20), Some(token()));
+    let client = server.client_with(server.pin(), Duration::from_secs(120), Some(token()));
     let request = usher_api::v1::TokenRequest {
         code: "c".to_owned(),
         code_verifier: "v".to_owned(),
@@ -177,7 +177,7 @@ async fn calls_what_has_no_method_of_its_own() {
 #[tokio::test]
 async fn lets_a_long_poll_outlast_the_time_out() {
     let server = Server::with(&[Reply::Wait]).await;
-    let client = server.client_with(server.pin(), Duration::from_millis(300), None);
+    let client = server.client_with(server.pin(), Duration::from_secs(3), None);
     let query = StateQuery { v: 1, generation: 0, server_generation: 0, wait: 30 };
     let poll = tokio::spawn({
         let client = client.clone();

@@ -153,7 +153,7 @@ async fn every_endpoint_has_its_method() {
 #[tokio::test]
 async fn names_reach_no_other_endpoint() {
     let server = Server::with(&[Reply::error(404, "not_found")]).await;
-    let client = server.client_with(server.pin(), Duration::from_secs(20), None);
+    let client = server.client_with(server.pin(), Duration::from_secs(120), None);
     for name in ["", ".", "..", &"x".repeat(256)] {
         let refused = client.delete_server(name).await;
         assert!(matches!(refused, Err(CallError::Argument { .. })), "{refused:?}");

@@ -158,7 +158,7 @@ impl Server {
 
     /// A client that trusts this server.
     pub(crate) fn client(&self) -> Client {
-        self.client_with(self.pin, Duration::from_secs(20), None)
+        self.client_with(self.pin, Duration::from_secs(120), None)
     }
 
     pub(crate) fn client_with(&self, pin: Sha256, timeout: Duration, token: Option<SecretToken>) -> Client {

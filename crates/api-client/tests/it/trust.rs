@@ -27,7 +27,7 @@ async fn believes_a_chain_to_the_pinned_root() {
 #[tokio::test]
 async fn says_pin_when_the_root_is_another() {
     let server = Server::with(&[Reply::ok(TEAM)]).await;
-    let client = server.client_with(Root::new().pin, Duration::from_secs(20), None);
+    let client = server.client_with(Root::new().pin, Duration::from_secs(120), None);
     let error = client.team().await.unwrap_err();
     assert!(matches!(error, CallError::Pin), "{error:?}");
     assert!(error.is_network());
@@ -38,7 +38,7 @@ async fn says_pin_when_the_root_is_another() {
 #[tokio::test]
 async fn believes_any_of_several_pins_and_takes_new_ones() {
     let server = Server::with(&[Reply::ok(TEAM), Reply::ok(TEAM)]).await;
-    let client = server.client_with(Root::new().pin, Duration::from_secs(20), None);
+    let client = server.client_with(Root::new().pin, Duration::from_secs(120), None);
     assert!(matches!(client.team().await, Err(CallError::Pin)));
     client.set_pins([Root::new().pin, server.pin()]);
     client.team().await.unwrap();
@@ -64,7 +64,7 @@ async fn takes_no_pin_of_the_leaf() {
     let leaf = webpki::EndEntityCert::try_from(&identity.chain[0]).unwrap();
     let pin = Sha256::of(&leaf.subject_public_key_info());
     let server = Server::start(identity, &[Reply::ok(TEAM)]).await;
-    let client = server.client_with(pin, Duration::from_secs(20), None);
+    let client = server.client_with(pin, Duration::from_secs(120), None);
     assert!(matches!(client.team().await, Err(CallError::Pin)));
 }
 

@@ -20,9 +20,9 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// sshd starts itself anew within milliseconds; this is for hosts under load.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The sshd of this host as it ran before a reload.
 #[derive(Debug)]

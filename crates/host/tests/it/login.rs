@@ -28,7 +28,7 @@ fn certify(ca: &str, principal: &str, options: &str) {
 
 fn ssh(key: &str, rest: &str) -> (bool, String) {
     let options = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes \
-                   -o IdentitiesOnly=yes -o LogLevel=ERROR -o ExitOnForwardFailure=yes -o ConnectTimeout=5";
+                   -o IdentitiesOnly=yes -o LogLevel=ERROR -o ExitOnForwardFailure=yes -o ConnectTimeout=30";
     try_sh(&format!(
         "SSH_AUTH_SOCK=/tmp/k/agent DISPLAY=:9 timeout 60 ssh {options} -i /tmp/k/{key} {rest} </dev/null"
     ))

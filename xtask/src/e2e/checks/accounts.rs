@@ -1,7 +1,5 @@
 //! Accounts on servers: the managed ones, and those that are none of ours.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 
 use super::super::{
@@ -79,7 +77,7 @@ fn make_unmanaged(stack: &Stack) -> Result<()> {
     }
     let pid = target.read("/run/sshd.pid");
     target.cmd(["kill", "-HUP", pid.trim()]).read()?;
-    clock::wait_for("sshd to listen again", Duration::from_secs(5), || {
+    clock::wait_for("sshd to listen again", clock::PATIENCE, || {
         target.run(["nc", "-z", "127.0.0.1", "22"]).ok().filter(|output| output.status == 0)
     })
     .map(drop)
@@ -136,7 +134,7 @@ pub(super) fn unmanaged_works_after(stack: &mut Stack) -> Result<String> {
     target.cmd(["rm", "-rf", "/etc/ssh/sshd_config.d/00-usher.conf", "/etc/ssh/usher"]).read()?;
     let pid = target.read("/run/sshd.pid");
     target.cmd(["kill", "-HUP", pid.trim()]).read()?;
-    clock::wait_for_ok("olga to get in again", Duration::from_secs(5), || unmanaged_works(stack))
+    clock::wait_for_ok("olga to get in again", clock::PATIENCE, || unmanaged_works(stack))
 }
 
 /// A user whose name is taken on one host by an account that was there before.
@@ -146,13 +144,13 @@ pub(super) fn conflict_is_shown(stack: &mut Stack) -> Result<String> {
     let line = target.cmd(["getent", "passwd", "grace"]).read()?;
     stack.admin(&["user", "create", "grace"])?;
     stack.admin(&["group", "add", "developers", "grace"])?;
-    let shown = clock::wait_for_ok("the conflict to be reported", Duration::from_secs(20), || {
+    let shown = clock::wait_for_ok("the conflict to be reported", clock::PATIENCE, || {
         let server = stack.server("target-2")?;
         let conflicts = server.get("conflicts").map(ToString::to_string).unwrap_or_default();
         if conflicts.contains("grace") { Ok(conflicts) } else { bail!("conflicts: {conflicts}") }
     })?;
     let elsewhere = stack.host("target-1")?;
-    clock::wait_for("grace on target-1, where nothing is in the way", Duration::from_secs(10), || {
+    clock::wait_for("grace on target-1, where nothing is in the way", clock::PATIENCE, || {
         elsewhere.run(["id", "-u", "grace"]).ok().filter(|output| output.stdout.trim().starts_with("600"))
     })?;
     let after = target.cmd(["getent", "passwd", "grace"]).read()?;
@@ -160,7 +158,7 @@ pub(super) fn conflict_is_shown(stack: &mut Stack) -> Result<String> {
         bail!("the account that was there before was touched: {after}");
     }
     stack.admin(&["user", "disable", "grace"])?;
-    clock::wait_for("grace to be gone from target-1", Duration::from_secs(20), || {
+    clock::wait_for("grace to be gone from target-1", clock::PATIENCE, || {
         elsewhere.run(["id", "-u", "grace"]).ok().filter(|output| output.status != 0)
     })?;
     if target.cmd(["getent", "passwd", "grace"]).read()? != line {

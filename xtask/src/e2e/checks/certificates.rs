@@ -63,7 +63,7 @@ pub(super) fn inspected(stack: &mut Stack) -> Result<String> {
     if !exact
         || past < Duration::from_secs(60)
         || left > Duration::from_secs(180)
-        || left < Duration::from_secs(150)
+        || left < Duration::from_secs(60)
     {
         bail!("{valid}");
     }
@@ -114,18 +114,20 @@ pub(super) fn refused_for_other_login(stack: &mut Stack) -> Result<String> {
     Ok("carol, bob, olga, root, usher-hop".to_owned())
 }
 
-/// With a lifetime of a few seconds, so that nobody waits three minutes.
+/// With a short lifetime, so that nobody waits three minutes.
 pub(super) fn refused_after_end(stack: &mut Stack) -> Result<String> {
     let set = |lifetime: &str, skew: &str| {
         stack.admin(&["project", "set", PROJECT, "--lifetime", lifetime, "--skew", skew])
     };
-    set("3", "30")?;
-    let files = stack.connect_with_files("alice", "target-1");
+    set("20", "30")?;
+    let used = stack.connect_with_files("alice", "target-1").and_then(|files| {
+        stack.ssh_from_bastion(&files, "alice@target-1", &["true"])?.read().context("while it was valid")?;
+        Ok(files)
+    });
     set("180", "60")?;
-    let files = files?;
-    stack.ssh_from_bastion(&files, "alice@target-1", &["true"])?.read().context("while it was valid")?;
+    let files = used?;
     let end: UnixTime = files.valid_before.parse()?;
-    let late = clock::wait_for("the certificate's end", Duration::from_secs(10), || {
+    let late = clock::wait_for("the certificate's end", clock::PATIENCE, || {
         let late = clock::now().since(end);
         (!late.is_zero()).then_some(late)
     })?;

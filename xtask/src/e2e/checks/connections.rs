@@ -1,7 +1,5 @@
 //! Being on a server, by Usher's own command and by everything that speaks ssh.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 
 use super::super::stack::{SERVERS, Stack};
@@ -119,7 +117,7 @@ pub(super) fn fifty_at_once(stack: &mut Stack) -> Result<String> {
     let outputs: Vec<Result<Output>> = std::thread::scope(|scope| {
         let commands = hosts.iter().enumerate().map(|(number, host)| {
             let command = people.as_person("alice", &["ssh", host, "echo", &number.to_string()]);
-            scope.spawn(move || command?.limit(Duration::from_secs(60)).output())
+            scope.spawn(move || command?.limit(3 * crate::clock::PATIENCE).output())
         });
         let running: Vec<_> = commands.collect();
         running
@@ -164,7 +162,7 @@ pub(super) fn other_host_key(stack: &mut Stack) -> Result<String> {
     let reload = || -> Result<()> {
         let pid = target.read("/run/sshd.pid");
         target.cmd(["kill", "-HUP", pid.trim()]).read()?;
-        crate::clock::wait_for("sshd to listen again", Duration::from_secs(5), || {
+        crate::clock::wait_for("sshd to listen again", crate::clock::PATIENCE, || {
             target.run(["nc", "-z", "127.0.0.1", "22"]).ok().filter(|output| output.status == 0)
         })
         .map(drop)

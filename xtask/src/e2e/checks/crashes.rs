@@ -6,7 +6,6 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -26,12 +25,12 @@ pub(super) fn agent_killed(stack: &mut Stack) -> Result<String> {
         stack.admin(&["user", "create", &user])?;
         stack.admin(&["group", "add", "developers", &user])?;
         // In the middle of making the account, as far as one can hit that from outside.
-        clock::wait_for("the agent to begin", Duration::from_secs(15), || {
+        clock::wait_for("the agent to begin", clock::PATIENCE, || {
             target.run(["getent", "group", &user]).ok().filter(|output| output.status == 0)
         })?;
         target.kill_dead("usher-agent")?;
         stack.start_agent("target-1")?;
-        clock::wait_for_ok("the account to be whole", Duration::from_secs(20), || {
+        clock::wait_for_ok("the account to be whole", clock::PATIENCE, || {
             target.cmd(["getent", "passwd", &user]).read()?;
             let principals = target.read(&format!("/etc/ssh/usher/principals/{user}"));
             let groups = target.cmd(["id", "-nG", &user]).read()?;
@@ -45,7 +44,7 @@ pub(super) fn agent_killed(stack: &mut Stack) -> Result<String> {
     }
     for round in 0..rounds {
         let user = format!("temp-{round}");
-        clock::wait_for("the account to be gone", Duration::from_secs(20), || {
+        clock::wait_for("the account to be gone", clock::PATIENCE, || {
             target.run(["getent", "passwd", &user]).ok().filter(|output| output.status == 2)
         })?;
     }
@@ -122,7 +121,7 @@ fn kill_broker_repeatedly(stack: &Stack, made: &AtomicU32) -> Result<u64> {
     for _ in 0..3 {
         // Some work in between.
         let before = made.load(Ordering::SeqCst);
-        clock::wait_for("some connections", Duration::from_secs(15), || {
+        clock::wait_for("some connections", clock::PATIENCE, || {
             (made.load(Ordering::SeqCst) >= before + 5).then_some(())
         })?;
         broker.kill_dead("usher-broker")?;

@@ -1,8 +1,6 @@
 //! The hop account on bastions: it forwards to the granted target's ssh port and does nothing else. Every refusal is
 //! seen against something that is really there.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, bail};
 
 use super::super::{
@@ -31,8 +29,8 @@ fn ssh<'a>(stack: &'a Stack, files: &Files, args: &[&str]) -> Result<HostCmd<'a>
     let address = if bastion.name == "bastion-1" { "10.77.1.21" } else { "10.77.1.22" };
     let to = format!("{}@{address}", bastion.account);
     // The first value of an option counts; refusals of channels are told at level INFO.
-    let command = stack.client()?.cmd(["timeout", "5", "ssh", "-o", "LogLevel=INFO"]).args(OPTIONS);
-    Ok(command.args(["-i", &bastion.key]).args(args).args(["--", &to]).limit(Duration::from_secs(10)))
+    let command = stack.client()?.cmd(["timeout", "60", "ssh", "-o", "LogLevel=INFO"]).args(OPTIONS);
+    Ok(command.args(["-i", &bastion.key]).args(args).args(["--", &to]).limit(clock::PATIENCE))
 }
 
 /// `ssh -W` to a destination; what came back first.
@@ -53,7 +51,7 @@ fn prohibited(output: &Output) -> Result<()> {
 
 fn listen(host: &Host, argv: &[&str], ready: &str) -> Result<()> {
     host.daemon("/var/log/listener.log", &[], argv)?;
-    clock::wait_for(&format!("a listener on {}", host.name()), Duration::from_secs(5), || {
+    clock::wait_for(&format!("a listener on {}", host.name()), clock::PATIENCE, || {
         host.run(["ss", "-Hlnx", "-lnt"]).ok().filter(|output| output.stdout.contains(ready))
     })
     .map(drop)
@@ -96,11 +94,11 @@ pub(super) fn no_unix_socket(stack: &mut Stack) -> Result<String> {
     bastion.cmd(["nc", "-N", "-U", socket]).stdin("hello-from-inside\n").user("nobody").read()?;
     let tunnel = ssh(stack, &files, &["-N", "-L", &forward])?.start()?;
     let client = stack.client()?;
-    clock::wait_for("the tunnel's near end", Duration::from_secs(5), || {
+    clock::wait_for("the tunnel's near end", clock::PATIENCE, || {
         client.run(["ss", "-Hlnt"]).ok().filter(|output| output.stdout.contains(":9901"))
     })?;
     client.cmd(["nc", "-N", "-w2", "127.0.0.1", "9901"]).stdin("hello-by-socket\n").output()?;
-    let said = clock::wait_for_ok("sshd to refuse", Duration::from_secs(5), || {
+    let said = clock::wait_for_ok("sshd to refuse", clock::PATIENCE, || {
         let log = bastion.read("/var/log/sshd.log");
         let refused = log.lines().rev().find(|line| line.contains("refused streamlocal port forward"));
         refused.map(str::to_owned).with_context(|| format!("the client says {}", tunnel.text()))

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long the agents may take.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Somebody at work: a session that is open, a certificate that is valid.
 struct AtWork {
@@ -26,7 +26,7 @@ struct AtWork {
 fn at_work(stack: &mut Stack, name: &'static str) -> Result<AtWork> {
     stack.ready(name)?;
     let session = stack.usher(name, &["ssh", "target-1", "--", "echo", "here;", "sleep", "600"])?.start()?;
-    clock::wait_for_ok(&format!("{name}'s session"), Duration::from_secs(15), || {
+    clock::wait_for_ok(&format!("{name}'s session"), clock::PATIENCE, || {
         if session.text().contains("here") { Ok(()) } else { bail!("{}", session.text()) }
     })?;
     let files = stack.connect_with_files(name, "target-1")?;

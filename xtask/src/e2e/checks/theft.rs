@@ -1,7 +1,5 @@
 //! What lies on the client's disk, and what a thief can do with a copy of it.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 
 use super::super::stack::Stack;
@@ -49,7 +47,7 @@ pub(super) fn copy_cannot_connect(stack: &mut Stack) -> Result<String> {
             .cmd(argv)
             .user("alice")
             .env("XDG_RUNTIME_DIR", "/run/user/alice")
-            .limit(Duration::from_secs(20))
+            .limit(crate::clock::PATIENCE)
             .output()
     };
     let whoami = as_alice(&["usher", "whoami", "--no-input"])?;
