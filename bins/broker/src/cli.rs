@@ -10,6 +10,7 @@ use url::Url;
 use usher_types::{DeviceId, LoginName, TeamSlug, UserName};
 
 use self::output::Output;
+use crate::{DatabaseConfig, DatabaseTls};
 
 /// The Usher control plane: HTTPS API, sign-in pages, policy, certificate authorities, audit log.
 #[derive(Debug, Parser)]
@@ -102,6 +103,39 @@ struct Init {
     /// Its Unix account's name on servers.
     #[arg(long)]
     admin_unix_name: Option<LoginName>,
+    #[command(flatten)]
+    database: Database,
+}
+
+/// A PostgreSQL server instead of a file in the data directory.
+#[derive(Debug, Args)]
+struct Database {
+    /// A PostgreSQL server, for several brokers: postgres://USER@HOST:PORT/DATABASE, without a password.
+    #[arg(long, value_name = "URL")]
+    database: Option<Url>,
+    /// File that holds the password of the database's user; mode 0600.
+    #[arg(long, value_name = "FILE", requires = "database")]
+    database_password_file: Option<PathBuf>,
+    /// Certificate authorities for the database server's certificate, instead of the public ones.
+    #[arg(long, value_name = "FILE", requires = "database")]
+    database_root_certificate: Option<PathBuf>,
+    /// Connect to the database server without TLS, when it is on this machine.
+    #[arg(long, requires = "database")]
+    database_without_tls: bool,
+}
+
+impl Database {
+    /// As it will stand in the configuration file: with paths that hold from anywhere.
+    fn config(self) -> std::io::Result<Option<DatabaseConfig>> {
+        let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
+        let Some(url) = self.database else { return Ok(None) };
+        Ok(Some(DatabaseConfig {
+            url,
+            password_file: absolute(self.database_password_file)?,
+            tls: if self.database_without_tls { DatabaseTls::Off } else { DatabaseTls::VerifyFull },
+            root_certificate_file: absolute(self.database_root_certificate)?,
+        }))
+    }
 }
 
 /// Which broker.

@@ -12,6 +12,8 @@ use thiserror::Error;
 use url::Url;
 use usher_telemetry::Format;
 
+use crate::{DatabaseConfig, DatabaseError};
+
 /// Where the file is when nobody says otherwise.
 pub const CONFIG_FILE: &str = "/etc/usher/broker.toml";
 /// Where database and seal key are when nobody says otherwise.
@@ -22,6 +24,9 @@ pub const CONFIG_NAME: &str = "broker.toml";
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
+    /// The database's settings.
+    #[error("the configuration is not good")]
+    Database(#[source] DatabaseError),
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
     File {
@@ -63,6 +68,9 @@ pub struct Config {
     /// Database and seal key.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    /// A database server; without, the database is a file in the data directory.
+    #[serde(default)]
+    pub database: Option<DatabaseConfig>,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -232,6 +240,7 @@ impl Config {
             public_url,
             listen: default_listen(),
             data_dir,
+            database: None,
             log: LogConfig::default(),
             tls: TlsConfig::default(),
             server: ServerConfig::default(),
@@ -270,6 +279,9 @@ impl Config {
         }
         if self.tls.certificate_file.is_some() != self.tls.private_key_file.is_some() {
             return Err(ConfigError::HalfCertificate);
+        }
+        if let Some(database) = &self.database {
+            database.check().map_err(ConfigError::Database)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use usher_api::{ErrorBody, ErrorCode, ErrorResponse};
 use usher_identity::{AuthenticationError, DeviceNotApproved, DeviceState, dpop::ProofError};
-use usher_store::{IssueError, StoreError};
+use usher_store::{Fault, IssueError, StoreError};
 use usher_telemetry::Chain;
 
 /// An error answer.
@@ -192,16 +192,32 @@ impl From<ProofError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Interrupted => {
+        match (&error, error.fault()) {
+            (StoreError::Interrupted, _) => {
                 Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
                     .with_retry_after(1)
                     .with_cause(error)
             }
-            StoreError::Audit(_)
-            | StoreError::Corrupt { .. }
-            | StoreError::Database(_)
-            | StoreError::Random(_) => Self::internal(error),
+            (_, fault) => Self::of_fault(fault, error),
+        }
+    }
+}
+
+impl ApiError {
+    /// A database that is away comes back; one that has no room or may not be written to needs somebody.
+    fn of_fault(fault: Fault, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        match fault {
+            Fault::Conflict | Fault::Lost | Fault::Unavailable => {
+                Self::new(ErrorCode::Unavailable, "the broker's database cannot be reached; try again")
+                    .with_retry_after(1)
+                    .with_cause(cause)
+            }
+            Fault::Full | Fault::ReadOnly => {
+                Self::new(ErrorCode::Unavailable, "the broker's database takes no writes; nothing was done")
+                    .with_next("tell whoever runs the broker")
+                    .with_cause(cause)
+            }
+            Fault::Other => Self::internal(cause),
         }
     }
 }
@@ -209,7 +225,7 @@ impl From<StoreError> for ApiError {
 impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
         match error {
-            IssueError::Batch(_) => Self::internal(error),
+            IssueError::Batch(ref cause) => Self::of_fault(cause.fault(), error),
             IssueError::QueueEnded => {
                 Self::new(ErrorCode::Unavailable, "the broker is going down; try again")
                     .with_retry_after(1)

@@ -11,7 +11,7 @@ use crate::{AppState, state::StartError, tls::Certificate};
 
 /// How old a nonce key gets.
 const NONCE_KEY_LIFETIME: Duration = Duration::from_secs(3600);
-/// Operators' commands change the database behind this process's back.
+/// Operators' commands and other brokers change the database behind this process's back.
 const EPOCH_PERIOD: Duration = Duration::from_secs(2);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -27,6 +27,9 @@ async fn watch_keys(app: &AppState, certificate: &Certificate) {
         changes.borrow_and_update();
         if let Err(error) = app.reload_keys().await {
             tracing::error!(cause = %Chain(&error), "the team's keys could not be read again");
+        }
+        if let Err(error) = app.reload_nonces().await {
+            tracing::error!(cause = %Chain(&error), "the nonce keys could not be read again");
         }
         renew(app, certificate, app.now()).await;
     }
@@ -94,6 +97,8 @@ async fn rotate_nonces(app: &AppState, now: UnixTime) -> Result<(), StartError> 
     if due {
         let key: [u8; 32] = crate::random::try_bytes().ok_or(StartError::NoKey("nonce"))?;
         team::rotate_nonce_key(&mut tx, &key, now).await?;
+        // No decision depends on it, but other brokers are to know it before its nonces reach them.
+        tx.wake();
         tx.commit().await?;
     } else {
         drop(tx);

@@ -17,7 +17,7 @@ use usher_keystore::{
 };
 use usher_sign_in::{SET_UP_LIFETIME, SetUpCode};
 use usher_store::{
-    KeyAlgorithm, KeyPurpose, KeyState, OpenError, Store, StoreError, WriteTx,
+    KeyAlgorithm, KeyPurpose, KeyState, Store, StoreError, WriteTx,
     keys::{self, StoredKey},
     sign_in, team,
     users::{self, CreateUserError},
@@ -26,7 +26,8 @@ use usher_types::{LoginName, Sha256, TeamSlug, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use crate::{
-    CONFIG_NAME, Config, ConfigError, DATABASE_NAME, SEAL_KEY_NAME, random,
+    CONFIG_NAME, Config, ConfigError, DATABASE_NAME, DatabaseConfig, DatabaseError, SEAL_KEY_NAME, database,
+    random,
     tls::{AuthorityError, TeamAuthority},
 };
 
@@ -35,6 +36,8 @@ const ADMIN_LOGIN: &str = "team_admin";
 
 /// What a data directory has, in the order in which it comes to be.
 const FILES: [&str; 3] = [SEAL_KEY_NAME, CONFIG_NAME, DATABASE_NAME];
+/// What it has when the database is on a server.
+const FILES_BESIDE_A_SERVER: [&str; 2] = [SEAL_KEY_NAME, CONFIG_NAME];
 /// Where it is made; what lies here is no team yet.
 const STAGE: &str = ".init";
 
@@ -53,6 +56,8 @@ pub struct InitOptions {
     pub admin: UserName,
     /// Its Unix account; the user name when absent, or `team_admin` when that cannot be one.
     pub admin_unix_name: Option<LoginName>,
+    /// A database server, with an empty database; a file in the data directory when absent.
+    pub database: Option<DatabaseConfig>,
 }
 
 /// What was made. The code is shown once.
@@ -109,7 +114,7 @@ pub enum InitError {
     Key(#[source] GenerateError),
     /// The database could not be made.
     #[error("the database could not be made")]
-    Open(#[source] OpenError),
+    Database(#[source] DatabaseError),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     Random,
@@ -119,6 +124,9 @@ pub enum InitError {
     /// The database failed.
     #[error("the database failed")]
     Store(#[source] StoreError),
+    /// The database server's database has a team.
+    #[error("the database holds a team already; init never overwrites a team")]
+    TeamExists,
     /// The administrator could not be made.
     #[error("the first administrator could not be made")]
     User(#[source] CreateUserError),
@@ -136,6 +144,7 @@ impl From<StoreError> for InitError {
 /// [`InitError`]; then what it had made so far is gone again.
 pub async fn init(options: &InitOptions, now: UnixTime) -> Result<Made, InitError> {
     let mut config = Config::new(options.public_url.clone(), options.data_dir.clone());
+    config.database.clone_from(&options.database);
     config.check().map_err(InitError::Config)?;
     config.listen = options.listen.unwrap_or(config.listen);
     let directory = &options.data_dir;
@@ -153,7 +162,7 @@ pub async fn init(options: &InitOptions, now: UnixTime) -> Result<Made, InitErro
     remove_stage(&stage)?;
     make_directory(&stage)?;
     let made = match fill(&config, options, &stage, now).await {
-        Ok(made) => move_in(&stage, directory).map(|()| made),
+        Ok((made, store, tx)) => finish(&config, store, tx, &stage).await.map(|()| made),
         Err(error) => Err(error),
     };
     // The next init does it when this one cannot; the code must be shown.
@@ -189,8 +198,21 @@ fn remove_stage(stage: &Path) -> Result<(), InitError> {
 }
 
 /// The database comes last: where it is, everything is.
-fn move_in(stage: &Path, directory: &Path) -> Result<(), InitError> {
-    for name in FILES {
+async fn finish(config: &Config, store: Store, tx: WriteTx, stage: &Path) -> Result<(), InitError> {
+    if config.database.is_none() {
+        tx.commit().await?;
+        store.close().await;
+        return move_in(&FILES, stage, &config.data_dir);
+    }
+    // When the commit fails the keys stay: should it have happened all the same, they are what opens the database.
+    move_in(&FILES_BESIDE_A_SERVER, stage, &config.data_dir)?;
+    tx.commit().await?;
+    store.close().await;
+    Ok(())
+}
+
+fn move_in(names: &[&str], stage: &Path, directory: &Path) -> Result<(), InitError> {
+    for name in names {
         let path = directory.join(name);
         fs::rename(stage.join(name), &path).map_err(|source| InitError::File { path, source })?;
     }
@@ -203,25 +225,23 @@ async fn fill(
     options: &InitOptions,
     stage: &Path,
     now: UnixTime,
-) -> Result<Made, InitError> {
+) -> Result<(Made, Store, WriteTx), InitError> {
     let seal_path = stage.join(SEAL_KEY_NAME);
     SealKey::create(&seal_path).map_err(InitError::SealKey)?;
     let keystore = Keystore::new(SealKey::load(&seal_path).map_err(InitError::SealKey)?);
-    let store = Store::open(&stage.join(DATABASE_NAME)).await.map_err(InitError::Open)?;
+    let store = database::open_in(config, stage).await.map_err(InitError::Database)?;
     let mut tx = store.begin().await?;
     if !team::create(&mut tx, &options.team, now).await? {
-        return Err(InitError::Exists { path: stage.join(DATABASE_NAME) });
+        return Err(InitError::TeamExists);
     }
     let pin = team_keys(&mut tx, &keystore, &options.team, now).await?;
     let nonce: [u8; 32] = random::try_bytes().ok_or(InitError::Random)?;
     team::rotate_nonce_key(&mut tx, &nonce, now).await?;
     let (code, expires_at) = admin(&mut tx, options, now).await?;
-    tx.commit().await?;
-    store.close().await;
     let config_file = stage.join(CONFIG_NAME);
     write_config(config, &config_file)?;
     let origin = config.origin();
-    Ok(Made {
+    let made = Made {
         client_url: format!("{origin}#{pin}"),
         pin,
         admin: options.admin.clone(),
@@ -229,7 +249,8 @@ async fn fill(
         set_up_code: code.reveal(),
         expires_at,
         config_file,
-    })
+    };
+    Ok((made, store, tx))
 }
 
 /// The TLS root, the state key and the checkpoint key; gives the pin.
@@ -347,13 +368,24 @@ pub(crate) fn record(event: Event, now: UnixTime) -> Record {
 /// What differs from the defaults; the rest is in `config default`.
 fn write_config(config: &Config, path: &Path) -> Result<(), InitError> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let text = format!(
+    let mut text = format!(
         "# Written by `usher-broker init`. All settings: `usher-broker config default`.\n\
          public_url = {}\nlisten = {}\ndata_dir = {}\n",
         quoted(&config.origin()),
         quoted(&config.listen.to_string()),
         quoted(&config.data_dir.display().to_string()),
     );
+    if let Some(database) = &config.database {
+        let file = |path: &Path| quoted(&path.display().to_string());
+        let password = database.password_file.as_deref().map(|path| ("password_file", file(path)));
+        let root =
+            database.root_certificate_file.as_deref().map(|path| ("root_certificate_file", file(path)));
+        let always = [("url", quoted(database.url.as_str())), ("tls", quoted(database.tls.as_str()))];
+        text.push_str("\n[database]\n");
+        for (name, value) in always.into_iter().chain(password).chain(root) {
+            text.push_str(&format!("{name} = {value}\n"));
+        }
+    }
     let written = File::create_new(path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()

@@ -13,6 +13,7 @@ pub mod cli;
 mod clock;
 mod config;
 mod connections;
+mod database;
 mod enrollment;
 mod error;
 mod extract;
@@ -36,6 +37,7 @@ pub use config::{
     CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, LimitsConfig, LogConfig, LogFormat,
     ServerConfig, TlsConfig,
 };
+pub use database::{DatabaseConfig, DatabaseError, DatabaseTls};
 pub use router::router;
 pub use server::{ServeError, Server};
 pub use state::{AppState, DATABASE_NAME, SEAL_KEY_NAME, StartError};

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use url::Url;
 use usher_identity::dpop::{NonceKey, NonceKeys};
 use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SigningKey};
-use usher_store::{Conn, KeyPurpose, OpenError, Store, StoreError, keys as stored, team};
+use usher_store::{Conn, KeyPurpose, Store, StoreError, keys as stored, team};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 
 use crate::{
-    Clock, Config,
+    Clock, Config, DatabaseError, database,
     failures::Failures,
     keys,
     limits::Limits,
@@ -40,8 +40,8 @@ pub enum StartError {
     #[error("the database names no team; run `usher-broker init` first")]
     NoTeam,
     /// The database cannot be opened.
-    #[error("the database cannot be opened")]
-    Open(#[source] OpenError),
+    #[error("the broker has no database")]
+    Database(#[source] DatabaseError),
     /// The seal key cannot be read.
     #[error("the seal key cannot be used")]
     SealKey(#[source] SealKeyError),
@@ -112,7 +112,7 @@ impl AppState {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
         // Before the database: a loose seal key must be noticed whatever else is wrong.
         let seal = SealKey::load(&config.data_dir.join(SEAL_KEY_NAME)).map_err(StartError::SealKey)?;
-        let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await.map_err(StartError::Open)?;
+        let store = database::open(&config).await.map_err(StartError::Database)?;
         let keystore = Keystore::new(seal);
         let mut reader = store.read().await?;
         let team = team::slug(&mut reader).await?.ok_or(StartError::NoTeam)?;

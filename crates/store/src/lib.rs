@@ -69,6 +69,7 @@ pub use conn::Conn;
 pub use error::{ConnectError, OpenError, StoreError};
 pub use fault::Fault;
 pub use issue::{Issuance, IssueError, Outcome, Recording, Verdict};
+pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub use store::{Reader, Store};
 pub use tx::{Epoch, WriteTx};
 pub use values::{

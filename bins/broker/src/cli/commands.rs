@@ -10,12 +10,12 @@ use usher_api::v1::SetUpCode;
 use usher_audit::Event;
 use usher_identity::DeviceState;
 use usher_keystore::forbid_core_dumps;
-use usher_store::{KeyPurpose, Store, audit, devices, keys, users};
+use usher_store::{KeyPurpose, audit, devices, keys, users};
 use usher_types::{DeviceId, UserName};
 
 use super::{AuditCommand, Command, ConfigCommand, DeviceCommand, Init, Place, UserCommand, output::Output};
 use crate::{
-    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATA_DIR, DATABASE_NAME, Server,
+    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATA_DIR, Server, database,
     init::{self, InitOptions},
 };
 
@@ -95,9 +95,10 @@ struct MadeTeam<'a> {
 }
 
 async fn initialise(options: Init, output: Output) -> Result<()> {
-    let Init { team, data_dir, public_url, listen, admin, admin_unix_name } = options;
+    let Init { team, data_dir, public_url, listen, admin, admin_unix_name, database } = options;
     let data_dir = std::path::absolute(data_dir)?;
-    let options = InitOptions { team, data_dir, public_url, listen, admin, admin_unix_name };
+    let database = database.config()?;
+    let options = InitOptions { team, data_dir, public_url, listen, admin, admin_unix_name, database };
     let made = init::init(&options, Clock::system().now()).await?;
     let directory = options.data_dir.display();
     let text = format!(
@@ -217,7 +218,7 @@ struct VerifiedAudit {
 
 async fn verify_audit(place: Place, output: Output) -> Result<()> {
     let config = load(&place)?;
-    let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await?;
+    let store = database::open(&config).await?;
     let mut reader = store.read().await?;
     let mut known = Vec::new();
     for key in keys::of_team(&mut reader, KeyPurpose::Audit).await? {
@@ -245,7 +246,7 @@ struct NewCode<'a> {
 async fn set_up_code(user_name: UserName, place: Place, output: Output) -> Result<()> {
     let config = load(&place)?;
     let now = Clock::system().now();
-    let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await?;
+    let store = database::open(&config).await?;
     let mut tx = store.begin().await?;
     let user = users::by_name(&mut tx, &user_name).await?;
     let user = user.ok_or_else(|| NotFound { kind: "user", name: user_name.to_string() })?;
@@ -273,7 +274,7 @@ struct Approved {
 async fn approve_device(id: DeviceId, place: Place, output: Output) -> Result<()> {
     let config = load(&place)?;
     let now = Clock::system().now();
-    let store = Store::open(&config.data_dir.join(DATABASE_NAME)).await?;
+    let store = database::open(&config).await?;
     let mut tx = store.begin().await?;
     let device = devices::by_id(&mut tx, id).await?;
     let device = device.ok_or_else(|| NotFound { kind: "device", name: id.to_string() })?;

@@ -4,9 +4,10 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use usher_keystore::SealKeyError;
+use usher_store::StoreError;
 
 use super::commands::NotFound;
-use crate::{ConfigError, ServeError, init::InitError};
+use crate::{ConfigError, DatabaseError, ServeError, init::InitError};
 
 /// How results look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
                 InitError::Exists { .. } => {
                     Some("serve it with `usher-broker serve`; for another team name another directory with --data-dir")
                 }
+                InitError::TeamExists => Some(
+                    "to add a broker to it, give it the broker.toml and seal.key of another one and `usher-broker serve`",
+                ),
                 _ => None,
             };
         }
@@ -53,6 +57,7 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
             return Some(match error {
                 ConfigError::File { .. } => "name the file with --config, or make a team with `usher-broker init`",
                 ConfigError::PublicUrl { .. } => "write it like https://usher.example.com:8443",
+                ConfigError::Database(error) => return error.next_step(),
                 ConfigError::Form { .. } | ConfigError::HalfCertificate => {
                     "compare it with what `usher-broker config default` prints"
                 }
@@ -67,6 +72,12 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
                 SealKeyError::LooseMode { .. } => Some("chmod 0600 it, and find out who has read it meanwhile"),
                 SealKeyError::Exists { .. } | SealKeyError::Random => None,
             };
+        }
+        if let Some(error) = cause.downcast_ref::<DatabaseError>() {
+            return error.next_step();
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return error.fault().next_step();
         }
         if let Some(ServeError::Listen { .. }) = cause.downcast_ref() {
             return Some("free the address, or set `listen` in broker.toml to another one");

@@ -55,6 +55,7 @@ impl Broker {
             listen: Some(address),
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
+            database: None,
         };
         let made = init(&options, now).await.unwrap();
         let mut config = Config::load(&made.config_file).unwrap();

@@ -83,6 +83,7 @@ impl Team {
             listen: None,
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
+            database: None,
         };
         init(&options, NOW).await.unwrap();
         let mut config = Config::new(ORIGIN.parse().unwrap(), data_dir);
