@@ -2,6 +2,7 @@
 //! attacks what must hold, and says of every check how long it took.
 
 mod admin;
+mod brokers;
 mod by_hand;
 mod checks;
 mod outer;
@@ -47,6 +48,8 @@ pub(crate) struct Options {
     /// Print the names of all checks, and stop.
     #[arg(long)]
     list: bool,
+    #[command(flatten)]
+    variant: brokers::Variant,
     /// Do not build; use the binaries that are there.
     #[arg(long)]
     no_build: bool,
@@ -64,7 +67,7 @@ impl Options {
 /// When it cannot even begin; failed checks are in the exit code.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.list {
-        checks::ALL.iter().for_each(|check| say!("{}", check.name));
+        checks::of(options.variant).for_each(|check| say!("{}", check.name));
         return Ok(ExitCode::SUCCESS);
     }
     if !rustix::process::geteuid().is_root() {
@@ -97,7 +100,7 @@ fn world(options: &Options, report: &mut report::Report) {
         Ok(before) => before,
         Err(error) => return report.failed("the machine's own account files can be read", &error),
     };
-    let stack = match stack::Stack::up(report) {
+    let stack = match stack::Stack::up(report, options.variant) {
         Ok(stack) => stack,
         Err(error) => return report.failed("the stack comes up", &error),
     };

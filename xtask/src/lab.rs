@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    host::{Background, Host, HostCmd},
+    host::{Background, Host, HostCmd, XTASK},
     inner::init,
     leftovers::{clean_dead, down_all, newest_kept, tear_down},
 };
@@ -62,7 +62,7 @@ struct Manifest {
 pub(crate) struct Lab {
     prefix: String,
     dir: PathBuf,
-    specs: &'static [HostSpec],
+    specs: Vec<HostSpec>,
     hosts: BTreeMap<&'static str, Host>,
     kept: bool,
 }
@@ -72,7 +72,7 @@ impl Lab {
     ///
     /// # Errors
     /// When not root, or when the kernel lacks something; what came up so far is taken down again.
-    pub(crate) fn up(specs: &'static [HostSpec], networks: &[&str], programs: &[Program]) -> Result<Self> {
+    pub(crate) fn up(specs: Vec<HostSpec>, networks: &[&str], programs: &[Program]) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             bail!("hosts out of namespaces need root: mounts, network devices, accounts of their own");
         }
@@ -89,7 +89,7 @@ impl Lab {
         drop(founding);
         lab.copy_programs(programs)?;
         network::switch(&lab.prefix, networks)?;
-        for spec in specs {
+        for spec in &lab.specs {
             let netns = network::attach(&lab.prefix, spec)?;
             let host = Host::new(spec.name, netns, lab.dir.join(spec.name));
             host.start(&inner::Plan::new(spec, &lab.dir)?)?;
@@ -166,7 +166,7 @@ impl Lab {
 
     /// One shared lower layer: a copy per host would cost memory, the machine's own /usr stays as it is.
     fn copy_programs(&self, programs: &[Program]) -> Result<()> {
-        let xtask = Program { from: workspace::own_executable()?, to: host::XTASK };
+        let xtask = Program { from: workspace::own_executable()?, to: XTASK };
         for program in programs.iter().chain([&xtask]) {
             let to = self.dir.join("base").join(program.to.trim_start_matches('/'));
             if let Some(parent) = to.parent() {

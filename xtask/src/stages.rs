@@ -77,7 +77,8 @@ fn stages(options: &Options) -> Vec<Stage> {
         stages.push(("bench smoke", Box::new(|| bench::run(bench::Mode::Smoke))));
         stages.push(("fuzz smoke", Box::new(move || fuzz::smoke(if full { 60 } else { 10 }))));
     }
-    stages.push(("e2e", Box::new(move || run_e2e(ci))));
+    stages.push(("e2e", Box::new(move || run_e2e(ci, &[]))));
+    stages.push(("e2e, two brokers on PostgreSQL", Box::new(move || run_e2e(ci, &two_brokers(ci)))));
     stages
 }
 
@@ -112,9 +113,25 @@ fn nextest(ci: bool, full: bool) -> Result<()> {
     if status == 0 { Ok(()) } else { bail!("nextest ended with {status}") }
 }
 
+/// The whole again in continuous integration; else what only this variant has, and one login.
+fn two_brokers(ci: bool) -> Vec<&'static str> {
+    let mut args = vec!["--database", "postgres", "--brokers", "2"];
+    if !ci {
+        args.extend([
+            "--only",
+            "several brokers",
+            "--only",
+            "database server",
+            "--only",
+            "usher ssh target-1",
+        ]);
+    }
+    args
+}
+
 /// In a process of its own: it may have to become root.
-fn run_e2e(ci: bool) -> Result<()> {
-    let mut command = Cmd::new([workspace::own_executable()?]).arg("e2e").limit(Duration::MAX);
+fn run_e2e(ci: bool, variant: &[&str]) -> Result<()> {
+    let mut command = Cmd::new([workspace::own_executable()?]).arg("e2e").args(variant).limit(Duration::MAX);
     if ci {
         command = command.arg("--ci");
     }

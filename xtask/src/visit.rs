@@ -1,11 +1,12 @@
 //! Programs that speak from inside a host: a browser, a device with a key of its own, many agents at once. They print
 //! one JSON value. Tests only; nothing here is part of the product.
 
+mod balance;
 mod browser;
 mod device;
 mod enroll;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -86,6 +87,15 @@ pub(crate) enum Visit {
         /// Body, sent as it is.
         body: Option<String>,
     },
+    /// Pass TCP connections on, each to the broker after the last one, until it is killed.
+    Balance {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// A broker.
+        #[arg(long = "to", required = true)]
+        brokers: Vec<SocketAddr>,
+    },
     /// Redeem one enrollment token with many keys at once, then again with the key that won.
     Redeem {
         /// The pasted token.
@@ -105,6 +115,9 @@ pub(crate) enum Visit {
 /// # Errors
 /// When the broker cannot be reached or answers in an unexpected form; refusals are outcomes.
 pub(crate) fn run(visit: Visit) -> Result<()> {
+    if let Visit::Balance { listen, brokers } = visit {
+        return balance::run(listen, &brokers);
+    }
     // Twice is harmless: only the first call counts.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -123,6 +136,7 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
             Visit::Call { dir, method, path, body } => {
                 device::call(&dir, &method, &path, body.as_deref()).await
             }
+            Visit::Balance { .. } => Ok(Value::Null),
             Visit::Redeem { token, count, name } => enroll::redeem(&token, count, &name).await,
         }
     })?;

@@ -109,6 +109,8 @@ impl ConnectError {
     pub(crate) fn from_first(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Tls(_) => Self::Tls(error),
+            // What the TLS library finds wrong comes as one of these.
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => Self::Tls(error),
             sqlx::Error::Io(_) => Self::Unreachable(error),
             // invalid_authorization_specification, invalid_password, invalid_catalog_name
             sqlx::Error::Database(refusal)

@@ -221,6 +221,26 @@ impl Postgres {
             .expect("psql starts")
     }
 
+    /// Speaks TLS from now on, with this certificate and key (PEM).
+    ///
+    /// # Panics
+    /// When it does not take them.
+    pub fn use_tls(&self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.directory.join("data").join(name);
+            fs::write(&path, text).expect("a file in the cluster");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+            Owner::find().give(&path);
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let began = Instant::now();
+        while self.sql("postgres", "SHOW ssl") != "on" {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not speak TLS");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends it at once, as a crash does: it must recover when it starts again.
     ///
     /// # Panics

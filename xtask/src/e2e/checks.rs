@@ -8,12 +8,13 @@ mod enrollment;
 mod hops;
 mod leaving;
 mod network;
+mod several;
 mod signing_in;
 mod theft;
 
 use anyhow::Result;
 
-use super::{report::Report, stack::Stack};
+use super::{brokers::Variant, report::Report, stack::Stack};
 
 /// Something that must hold.
 pub(super) struct Check {
@@ -26,7 +27,7 @@ pub(super) struct Check {
 const BEFORE_AGENTS: &str = "an unmanaged account's own key, own CA and password work before the agent comes";
 
 /// Every check after the bring-up.
-pub(super) const ALL: &[Check] = &[
+const ALL: &[Check] = &[
     Check {
         name: "target unreachable from the client without the bastion",
         run: network::targets_are_out_of_reach,
@@ -110,6 +111,33 @@ pub(super) const ALL: &[Check] = &[
     },
 ];
 
+/// What is looked at besides when there are several brokers on one database server.
+const SEVERAL: &[Check] = &[
+    Check { name: "several brokers: both make connections", run: several::both_work },
+    Check {
+        name: "several brokers: access taken away at one is refused at the other",
+        run: several::disabled_everywhere,
+    },
+    Check {
+        name: "several brokers: one killed with -9 under load, connections go on",
+        run: several::one_dies,
+    },
+];
+
+/// What is looked at besides when the database is a server.
+const SERVER: &[Check] = &[Check {
+    name: "database server crashes under load: nothing issued is lost, nothing twice",
+    run: several::database_dies,
+}];
+
+/// Every check after the bring-up. The last one of [`ALL`] stays the last: the agents are gone after it.
+pub(super) fn of(variant: Variant) -> impl Iterator<Item = &'static Check> {
+    let (last, before) = ALL.split_at(ALL.len().saturating_sub(1));
+    let several = if variant.brokers > 1 { SEVERAL } else { &[] };
+    let server = if variant.is_spread() { SERVER } else { &[] };
+    [before, several, server, last].into_iter().flatten()
+}
+
 /// What must be seen before any agent is there.
 pub(super) fn before_agents(stack: &mut Stack, report: &mut Report) {
     report.check(BEFORE_AGENTS, || accounts::unmanaged_works_before(stack));
@@ -117,7 +145,7 @@ pub(super) fn before_agents(stack: &mut Stack, report: &mut Report) {
 
 /// Runs them all, until somebody presses Ctrl-C.
 pub(super) fn run_all(mut stack: Stack, report: &mut Report) -> Stack {
-    for check in ALL {
+    for check in of(stack.variant) {
         if crate::interrupt::requested() {
             report.failed("the run was not interrupted", &anyhow::anyhow!("interrupted"));
             break;

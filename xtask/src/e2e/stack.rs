@@ -1,11 +1,15 @@
-//! The world of the end-to-end test: a broker, two bastions, two targets, a client, a thief.
+//! The world of the end-to-end test: a control plane, two bastions, two targets, a client, a thief.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{people::Person, report::Report};
+use super::{
+    brokers::{BALANCER_LOG, DATABASE_LOG, Variant},
+    people::Person,
+    report::Report,
+};
 use crate::{
     clock,
     lab::{Host, HostSpec, Lab, Program},
@@ -13,17 +17,14 @@ use crate::{
     workspace,
 };
 
-const PUBLIC_NAMES: &str = "10.77.1.5 broker.lab.test\n";
-const PRIVATE_NAMES: &str = "10.77.2.5 broker.lab.test\n10.77.2.31 target-1\n10.77.2.32 target-2\n";
+pub(super) const PUBLIC_NAMES: &str = "10.77.1.5 broker.lab.test\n";
+pub(super) const PRIVATE_NAMES: &str =
+    "10.77.2.5 broker.lab.test\n10.77.2.31 target-1\n10.77.2.32 target-2\n";
 
-const HOSTS: &[HostSpec] = &[
+/// All hosts but those of the control plane.
+pub(super) const HOSTS: &[HostSpec] = &[
     HostSpec { name: "client", legs: &[("pub", "10.77.1.10/24")], names: PUBLIC_NAMES },
     HostSpec { name: "thief", legs: &[("pub", "10.77.1.11/24")], names: PUBLIC_NAMES },
-    HostSpec {
-        name: "broker",
-        legs: &[("pub", "10.77.1.5/24"), ("priv", "10.77.2.5/24")],
-        names: PUBLIC_NAMES,
-    },
     HostSpec {
         name: "bastion-1",
         legs: &[("pub", "10.77.1.21/24"), ("priv", "10.77.2.21/24")],
@@ -45,8 +46,7 @@ pub(super) const TARGETS: &[(&str, &str)] = &[("target-1", "10.77.2.31"), ("targ
 
 /// The project that the servers are in.
 pub(super) const PROJECT: &str = "prod";
-const DATA: &str = "/var/lib/usher-broker";
-const URL: &str = "https://broker.lab.test:8443";
+pub(super) const URL: &str = "https://broker.lab.test:8443";
 const ADMIN: &str = "carol";
 /// Where the browser's imported root certificate lies.
 pub(super) const ROOT: &str = "/etc/usher-root.pem";
@@ -54,6 +54,7 @@ pub(super) const ROOT: &str = "/etc/usher-root.pem";
 /// Everything that runs, and what is known about it.
 pub(super) struct Stack {
     pub(super) lab: Lab,
+    pub(super) variant: Variant,
     /// `https://broker.lab.test:8443#<pin>`.
     pub(super) client_url: String,
     pub(super) people: BTreeMap<&'static str, Person>,
@@ -61,15 +62,17 @@ pub(super) struct Stack {
 
 impl Stack {
     /// Brings everything up, to where people can sign in.
-    pub(super) fn up(report: &mut Report) -> Result<Self> {
+    pub(super) fn up(report: &mut Report, variant: Variant) -> Result<Self> {
         let programs = [
             Program { from: workspace::binary("usher")?, to: "/usr/bin/usher" },
             Program { from: workspace::binary("usher-agent")?, to: "/usr/bin/usher-agent" },
             Program { from: workspace::binary("usher-broker")?, to: "/usr/bin/usher-broker" },
         ];
-        let lab = Lab::up(HOSTS, &["pub", "priv"], &programs)?;
-        report.step("7 hosts are up", lab.prefix());
-        let mut stack = Self { lab, client_url: String::new(), people: BTreeMap::new() };
+        let hosts = variant.hosts()?;
+        let count = hosts.len();
+        let lab = Lab::up(hosts, &["pub", "priv"], &programs)?;
+        report.step(&format!("{count} hosts are up"), lab.prefix());
+        let mut stack = Self { lab, variant, client_url: String::new(), people: BTreeMap::new() };
         match stack.begin(report) {
             Ok(()) => Ok(stack),
             Err(error) => Err(anyhow::anyhow!("{error:#}\n{}", stack.logs())),
@@ -109,41 +112,13 @@ impl Stack {
     }
 
     fn start_broker(&mut self) -> Result<Value> {
-        let broker = self.host("broker")?;
-        broker
-            .cmd(["useradd", "--system", "--create-home", "--home-dir", "/home/usher-broker", "usher-broker"])
-            .read()?;
-        broker.cmd(["install", "-d", "-o", "usher-broker", "-m", "700", DATA]).read()?;
-        let init = broker
-            .cmd(["usher-broker", "init", "--team", "lab", "--data-dir", DATA, "--public-url", URL])
-            .user("usher-broker");
-        let printed = init.args(["--listen", "0.0.0.0:8443", "--admin", ADMIN, "--output", "json"]).read()?;
-        let printed: Value =
-            serde_json::from_str(&printed).with_context(|| format!("init printed no JSON: {printed}"))?;
-        let root = broker
-            .cmd(["usher-broker", "root-certificate", "--data-dir", DATA])
-            .user("usher-broker")
-            .read()?;
+        let printed = self.found_team(ADMIN)?;
+        let root = self.operator(&["root-certificate"])?;
         for host in self.lab.hosts() {
             host.write(ROOT, 0o644, &root)?;
         }
         self.client_url = text(&printed, "client_url")?;
-        self.serve()?;
         Ok(printed.get("set_up").cloned().unwrap_or(printed))
-    }
-
-    /// Starts the broker's server and waits until it answers.
-    pub(super) fn serve(&self) -> Result<()> {
-        let broker = self.host("broker")?;
-        broker.daemon(
-            "/var/log/usher-broker.log",
-            &["setpriv", "--reuid=usher-broker", "--regid=usher-broker", "--init-groups", "--"],
-            &["usher-broker", "serve", "--data-dir", DATA],
-        )?;
-        clock::wait_for("the broker to listen", clock::PATIENCE, || {
-            broker.run(["nc", "-z", "127.0.0.1", "8443"]).ok().filter(|output| output.status == 0)
-        })
-        .map(drop)
     }
 
     fn enroll_servers(&mut self) -> Result<()> {
@@ -194,7 +169,8 @@ impl Stack {
     pub(super) fn logs(&self) -> String {
         let mut logs = String::new();
         for host in self.lab.hosts() {
-            for log in ["/var/log/usher-broker.log", "/var/log/usher-agent.log", "/var/log/sshd.log"] {
+            let own = ["/var/log/usher-broker.log", "/var/log/usher-agent.log", "/var/log/sshd.log"];
+            for log in own.into_iter().chain([DATABASE_LOG, BALANCER_LOG]) {
                 let text = host.read(log);
                 let lines: Vec<_> = text.lines().collect();
                 if log.ends_with("sshd.log") && lines.len() <= 2 {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Where xtask itself is inside hosts, for the parts of a test that must speak from there.
-pub(super) const XTASK: &str = "/usr/lib/usher-lab/xtask";
+pub(crate) const XTASK: &str = "/usr/lib/usher-lab/xtask";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A host of the laboratory.

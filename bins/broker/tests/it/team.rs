@@ -1,4 +1,4 @@
-//! A whole broker without sockets: a team in a directory of its own, its router, and people, devices and agents that
+//! A whole broker without sockets (in `tests/postgres` two, taking turns): a team in a directory of its own, its router, and people, devices and agents that
 //! prove themselves as real ones do. Administration goes through the API; signing in is left out (other tests sign in).
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -17,7 +17,7 @@ use rand_core::Rng as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use usher_broker::{
-    AppState, Clock, Config,
+    AppState, CONFIG_NAME, Clock, Config, DatabaseConfig, DatabaseTls,
     init::{InitOptions, init},
     router,
 };
@@ -32,12 +32,26 @@ use usher_types::{DeviceId, SecretToken, SessionId, TokenId, TokenKind, UnixTime
 
 pub(crate) const ORIGIN: &str = "https://broker.example:8443";
 pub(crate) const PEER: &str = "192.0.2.7";
+/// Whether this build of the tests runs on PostgreSQL.
+pub(crate) const POSTGRES: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"postgres");
+
+/// An empty database of one test's own.
+pub(crate) fn database() -> DatabaseConfig {
+    let cluster = usher_testkit::postgres::Postgres::shared();
+    DatabaseConfig {
+        url: cluster.url(&cluster.create_database()).parse().unwrap(),
+        password_file: None,
+        tls: DatabaseTls::VerifyFull,
+        root_certificate_file: None,
+    }
+}
 
 pub(crate) struct Team {
     pub(crate) app: AppState,
     pub(crate) clock: Clock,
-    router: Router,
-    nonce: Mutex<String>,
+    pub(crate) brokers: Vec<(AppState, Router)>,
+    asked: AtomicUsize,
+    pub(crate) nonce: Mutex<String>,
     seed: AtomicU64,
     _directory: tempfile::TempDir,
 }
@@ -83,18 +97,23 @@ impl Team {
             listen: None,
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
-            database: None,
+            database: POSTGRES.then(database),
         };
         init(&options, NOW).await.unwrap();
-        let mut config = Config::new(ORIGIN.parse().unwrap(), data_dir);
+        let mut config = Config::load(&data_dir.join(CONFIG_NAME)).unwrap();
         let many = NonZeroU32::new(1_000_000).unwrap();
         config.limits.connections_burst = many;
         config.limits.enrollments_burst = many;
         let clock = Clock::fixed(NOW);
-        let app = AppState::open(config, clock.clone()).await.unwrap();
+        let mut brokers = Vec::new();
+        for _ in 0..if POSTGRES { 2 } else { 1 } {
+            let app = AppState::open(config.clone(), clock.clone()).await.unwrap();
+            brokers.push((app.clone(), router(app)));
+        }
         Self {
-            router: router(app.clone()),
-            app,
+            app: brokers[0].0.clone(),
+            brokers,
+            asked: AtomicUsize::new(0),
             clock,
             nonce: Mutex::default(),
             seed: AtomicU64::new(1),
@@ -242,7 +261,14 @@ impl Team {
         self.once(caller, method, path, body, jti).await.0
     }
 
-    async fn once(&self, caller: &Caller, method: &str, path: &str, body: &str, jti: Jti) -> (Reply, String) {
+    pub(crate) async fn once(
+        &self,
+        caller: &Caller,
+        method: &str,
+        path: &str,
+        body: &str,
+        jti: Jti,
+    ) -> (Reply, String) {
         let (bare, query) = path.split_once('?').unwrap_or((path, ""));
         let proof_request = ProofRequest {
             method,
@@ -264,7 +290,12 @@ impl Team {
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
         let peer = SocketAddr::new(PEER.parse::<IpAddr>().unwrap(), 40_000);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (app, router) = &self.brokers[self.asked.fetch_add(1, Ordering::Relaxed) % self.brokers.len()];
+        if POSTGRES {
+            // As if the notice of the last change had come in already.
+            app.store().poll_epoch().await.unwrap();
+        }
+        let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let nonce = response.headers()["dpop-nonce"].to_str().unwrap().to_owned();
         let text = response.into_body().collect().await.unwrap().to_bytes();

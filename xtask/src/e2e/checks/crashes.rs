@@ -103,12 +103,7 @@ pub(super) fn broker_killed(stack: &mut Stack) -> Result<String> {
     if let Some(first) = lost.first() {
         bail!("{} of {} certificates are not in the audit log, the first is {first}", lost.len(), got.len());
     }
-    let verified = stack
-        .host("broker")?
-        .cmd(["usher-broker", "audit", "verify", "--data-dir", "/var/lib/usher-broker"])
-        .user("usher-broker")
-        .read()
-        .context("the chain does not verify")?;
+    let verified = stack.operator(&["audit", "verify"]).context("the chain does not verify")?;
     Ok(format!(
         "{} certificates, all in {} rows; up again in {restart_ms} ms; {verified}",
         got.len(),
@@ -117,14 +112,14 @@ pub(super) fn broker_killed(stack: &mut Stack) -> Result<String> {
 }
 
 fn kill_broker_repeatedly(stack: &Stack, made: &AtomicU32) -> Result<u64> {
-    let (broker, mut slowest) = (stack.host("broker")?, 0);
+    let mut slowest = 0;
     for _ in 0..3 {
         // Some work in between.
         let before = made.load(Ordering::SeqCst);
         clock::wait_for("some connections", clock::PATIENCE, || {
             (made.load(Ordering::SeqCst) >= before + 5).then_some(())
         })?;
-        broker.kill_dead("usher-broker")?;
+        stack.kill_brokers()?;
         let watch = Stopwatch::start();
         stack.serve()?;
         slowest = slowest.max(watch.ms());
@@ -135,7 +130,7 @@ fn kill_broker_repeatedly(stack: &Stack, made: &AtomicU32) -> Result<u64> {
 /// The broker is needed for new certificates only.
 pub(super) fn broker_down_certificate(stack: &mut Stack) -> Result<String> {
     let files = stack.connect_with_files("alice", "target-1")?;
-    stack.host("broker")?.kill_dead("usher-broker")?;
+    stack.kill_brokers()?;
     let result = stack.ssh_from_bastion(&files, "alice@target-1", &["id", "-un"])?.read();
     let client = stack.usher("alice", &["ssh", "target-1", "--", "true"])?.output();
     stack.serve()?;
@@ -150,7 +145,7 @@ pub(super) fn broker_down_certificate(stack: &mut Stack) -> Result<String> {
 
 /// An account that the agent may never touch.
 pub(super) fn broker_down_break_glass(stack: &mut Stack) -> Result<String> {
-    stack.host("broker")?.kill_dead("usher-broker")?;
+    stack.kill_brokers()?;
     let from = stack.host("bastion-1")?;
     let log_in = |server: &&str| -> Result<()> {
         let to = format!("root@{server}");
