@@ -37,7 +37,7 @@ enum Command {
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Make a team: database, keys, first administrator.
-    Init(Init),
+    Init(Box<Init>),
     /// Print the team's TLS root certificate (PEM), to be imported where browsers look.
     RootCertificate(Place),
     /// Serve until SIGTERM or SIGINT.

@@ -29,7 +29,7 @@ pub(super) fn run(listen: SocketAddr, brokers: &[SocketAddr]) -> Result<()> {
                 .find_map(|broker| TcpStream::connect_timeout(broker, PATIENCE).ok())
                 .map(|broker| {
                     let _unset = (client.set_nodelay(true), broker.set_nodelay(true));
-                    join(&client, &broker)
+                    join(&client, &broker);
                 });
         });
     }

@@ -48,7 +48,7 @@ pub(super) fn run(command: Command, output: Output) -> Result<()> {
         Command::Device(DeviceCommand::Approve { device, place }) => {
             block_on(approve_device(device, place, output))
         }
-        Command::Init(options) => block_on(initialise(options, output)),
+        Command::Init(options) => block_on(initialise(*options, output)),
         Command::RootCertificate(place) => block_on(root_certificate(place, output)),
         Command::Serve(place) => block_on(serve(place)),
         Command::User(UserCommand::SetUpCode { user, place }) => block_on(set_up_code(user, place, output)),
