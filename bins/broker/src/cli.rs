@@ -7,10 +7,11 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
+use usher_keystore::Custody;
 use usher_types::{DeviceId, LoginName, TeamSlug, UserName};
 
 use self::output::Output;
-use crate::{DatabaseConfig, DatabaseTls};
+use crate::{DatabaseConfig, DatabaseTls, KmsConfig};
 
 /// The Usher control plane: HTTPS API, sign-in pages, policy, certificate authorities, audit log.
 #[derive(Debug, Parser)]
@@ -105,6 +106,11 @@ struct Init {
     admin_unix_name: Option<LoginName>,
     #[command(flatten)]
     database: Database,
+    /// Where the team's own keys live: software, aws-kms or aws-kms-wrapped.
+    #[arg(long, default_value_t)]
+    custody: Custody,
+    #[command(flatten)]
+    kms: KmsArgs,
 }
 
 /// A PostgreSQL server instead of a file in the data directory.
@@ -134,6 +140,41 @@ impl Database {
             password_file: absolute(self.database_password_file)?,
             tls: if self.database_without_tls { DatabaseTls::Off } else { DatabaseTls::VerifyFull },
             root_certificate_file: absolute(self.database_root_certificate)?,
+        }))
+    }
+}
+
+/// Section [kms] of the configuration.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "AWS KMS")]
+struct KmsArgs {
+    /// Region of the keys; without it the broker does not use KMS.
+    #[arg(long)]
+    kms_region: Option<String>,
+    /// ARN of the IAM role or user that the broker runs as; needed to make keys in KMS.
+    #[arg(long, requires = "kms_region", value_name = "ARN")]
+    kms_principal: Option<String>,
+    /// ARN of the symmetric key for custody aws-kms-wrapped.
+    #[arg(long, requires = "kms_region", value_name = "ARN")]
+    kms_wrapping_key: Option<String>,
+    /// File in the form of ~/.aws/credentials; the machine's own credentials when absent.
+    #[arg(long, requires = "kms_region", value_name = "FILE")]
+    kms_credentials_file: Option<PathBuf>,
+    /// Another address than the region's own.
+    #[arg(long, requires = "kms_region", value_name = "URL")]
+    kms_endpoint_url: Option<Url>,
+}
+
+impl KmsArgs {
+    /// As it will stand in the configuration file: with a path that holds from anywhere.
+    fn config(self) -> std::io::Result<Option<KmsConfig>> {
+        let Some(region) = self.kms_region else { return Ok(None) };
+        Ok(Some(KmsConfig {
+            principal: self.kms_principal,
+            wrapping_key: self.kms_wrapping_key,
+            credentials_file: self.kms_credentials_file.map(std::path::absolute).transpose()?,
+            endpoint_url: self.kms_endpoint_url,
+            ..KmsConfig::new(region)
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! The configuration file: read, checked once, never looked at again. Secrets are named by file only.
 
+mod kms;
+
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -12,6 +14,7 @@ use thiserror::Error;
 use url::Url;
 use usher_telemetry::Format;
 
+pub use self::kms::KmsConfig;
 use crate::{DatabaseConfig, DatabaseError};
 
 /// Where the file is when nobody says otherwise.
@@ -83,6 +86,9 @@ pub struct Config {
     /// Rate limits.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// AWS KMS; needed by keys in its custody.
+    #[serde(default)]
+    pub kms: Option<KmsConfig>,
 }
 
 /// Logging.
@@ -245,6 +251,7 @@ impl Config {
             tls: TlsConfig::default(),
             server: ServerConfig::default(),
             limits: LimitsConfig::default(),
+            kms: None,
         }
     }
 

@@ -5,7 +5,9 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use usher_api::{ErrorBody, ErrorCode, ErrorResponse};
+use usher_ca::SignError;
 use usher_identity::{AuthenticationError, DeviceNotApproved, DeviceState, dpop::ProofError};
+use usher_keystore::{GenerateError, LoadError, SignMessageError, kms::KmsError};
 use usher_store::{Fault, IssueError, StoreError};
 use usher_telemetry::Chain;
 
@@ -51,6 +53,26 @@ impl ApiError {
             cause: Some(cause.into()),
             ..Self::new(ErrorCode::Internal, "the broker failed; nothing was changed")
         }
+    }
+
+    /// A signing key could not be made, opened or used; no other is used instead.
+    pub(crate) fn no_signature(
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        is_temporary: bool,
+    ) -> Self {
+        if is_temporary {
+            let cause = cause.into();
+            tracing::warn!(cause = %Chain(cause.as_ref()), "a signing key is unavailable");
+            return Self::new(
+                ErrorCode::Unavailable,
+                "the signing key is unavailable now; nothing was changed",
+            )
+            .with_retry_after(2)
+            .with_cause(cause);
+        }
+        let message = "the signing key cannot be used; nothing was changed";
+        Self { cause: Some(cause.into()), ..Self::new(ErrorCode::Internal, message) }
+            .with_next("an administrator of the broker finds the reason in its log")
     }
 
     /// No session, or one that has ended.
@@ -186,6 +208,47 @@ impl From<ProofError> for ApiError {
             | ProofError::Signature
             | ProofError::Token
             | ProofError::Url => Self::new(ErrorCode::InvalidProof, error.to_string()),
+        }
+    }
+}
+
+impl From<LoadError> for ApiError {
+    fn from(error: LoadError) -> Self {
+        let is_temporary = error.is_temporary();
+        Self::no_signature(error, is_temporary)
+    }
+}
+
+impl From<GenerateError> for ApiError {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::NoKms(_) => Self::invalid(error.to_string())
+                .with_next("choose another custody, or set up [kms] on the broker"),
+            GenerateError::Kms(KmsError::NoPrincipal | KmsError::NoWrappingKey) => {
+                Self::invalid("the broker's section [kms] lacks what this custody needs").with_cause(error)
+            }
+            GenerateError::Key(_) | GenerateError::Kms(_) | GenerateError::Seal(_) => {
+                let is_temporary = error.is_temporary();
+                Self::no_signature(error, is_temporary)
+            }
+        }
+    }
+}
+
+impl From<SignMessageError> for ApiError {
+    fn from(error: SignMessageError) -> Self {
+        let is_temporary = error.is_temporary();
+        Self::no_signature(error, is_temporary)
+    }
+}
+
+impl From<usher_ca::IssueError> for ApiError {
+    fn from(error: usher_ca::IssueError) -> Self {
+        let is_temporary = matches!(&error, usher_ca::IssueError::Sign(SignError::Unavailable(_)));
+        if let usher_ca::IssueError::Sign(_) = &error {
+            Self::no_signature(error, is_temporary)
+        } else {
+            Self::internal(error)
         }
     }
 }

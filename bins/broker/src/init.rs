@@ -26,8 +26,8 @@ use usher_types::{LoginName, Sha256, TeamSlug, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use crate::{
-    CONFIG_NAME, Config, ConfigError, DATABASE_NAME, DatabaseConfig, DatabaseError, SEAL_KEY_NAME, database,
-    random,
+    CONFIG_NAME, Config, ConfigError, DATABASE_NAME, DatabaseConfig, DatabaseError, KmsConfig, SEAL_KEY_NAME,
+    database, random,
     tls::{AuthorityError, TeamAuthority},
 };
 
@@ -58,6 +58,10 @@ pub struct InitOptions {
     pub admin_unix_name: Option<LoginName>,
     /// A database server, with an empty database; a file in the data directory when absent.
     pub database: Option<DatabaseConfig>,
+    /// Where the team's own keys are to live.
+    pub custody: Custody,
+    /// How AWS KMS is reached.
+    pub kms: Option<KmsConfig>,
 }
 
 /// What was made. The code is shown once.
@@ -147,6 +151,7 @@ pub async fn init(options: &InitOptions, now: UnixTime) -> Result<Made, InitErro
     config.database.clone_from(&options.database);
     config.check().map_err(InitError::Config)?;
     config.listen = options.listen.unwrap_or(config.listen);
+    config.kms.clone_from(&options.kms);
     let directory = &options.data_dir;
     let config_file = directory.join(CONFIG_NAME);
     make_directory(directory)?;
@@ -228,13 +233,14 @@ async fn fill(
 ) -> Result<(Made, Store, WriteTx), InitError> {
     let seal_path = stage.join(SEAL_KEY_NAME);
     SealKey::create(&seal_path).map_err(InitError::SealKey)?;
-    let keystore = Keystore::new(SealKey::load(&seal_path).map_err(InitError::SealKey)?);
+    let seal = SealKey::load(&seal_path).map_err(InitError::SealKey)?;
+    let keystore = crate::custody::keystore(config, seal, &options.team).await;
     let store = database::open_in(config, stage).await.map_err(InitError::Database)?;
     let mut tx = store.begin().await?;
     if !team::create(&mut tx, &options.team, now).await? {
         return Err(InitError::TeamExists);
     }
-    let pin = team_keys(&mut tx, &keystore, &options.team, now).await?;
+    let pin = team_keys(&mut tx, &keystore, options, now).await?;
     let nonce: [u8; 32] = random::try_bytes().ok_or(InitError::Random)?;
     team::rotate_nonce_key(&mut tx, &nonce, now).await?;
     let (code, expires_at) = admin(&mut tx, options, now).await?;
@@ -257,17 +263,18 @@ async fn fill(
 async fn team_keys(
     tx: &mut WriteTx,
     keystore: &Keystore,
-    team: &TeamSlug,
+    options: &InitOptions,
     now: UnixTime,
 ) -> Result<Sha256, InitError> {
+    let InitOptions { team, custody, .. } = options;
     let serial = random::try_bytes().ok_or(InitError::Random)?;
-    let root = p256(keystore, "team/tls-root/1", Purpose::TlsRoot).await?;
+    let root = p256(keystore, "team/tls-root/1", Purpose::TlsRoot, *custody).await?;
     let certificate =
         TeamAuthority::self_signed(&root.key, team, serial, now).await.map_err(InitError::Authority)?;
     let authority = TeamAuthority::new(std::sync::Arc::clone(&root.key), certificate.clone());
     let pin = authority.map_err(InitError::Authority)?.pin();
-    let state = p256(keystore, "team/state/1", Purpose::State).await?;
-    let audit = p256(keystore, "team/audit/1", Purpose::Audit).await?;
+    let state = p256(keystore, "team/state/1", Purpose::State, *custody).await?;
+    let audit = p256(keystore, "team/audit/1", Purpose::Audit, *custody).await?;
     let events = [
         Event::TeamCreate { team: team.clone(), pin },
         Event::StateKeyCreate { key: thumbprint(&state)? },
@@ -300,9 +307,14 @@ async fn team_keys(
     Ok(pin)
 }
 
-async fn p256(keystore: &Keystore, id: &str, purpose: Purpose) -> Result<GeneratedKey, InitError> {
+async fn p256(
+    keystore: &Keystore,
+    id: &str,
+    purpose: Purpose,
+    custody: Custody,
+) -> Result<GeneratedKey, InitError> {
     let label = KeyLabel::new(id, purpose);
-    keystore.generate(&label, Algorithm::EcdsaP256, Custody::Software).await.map_err(InitError::Key)
+    keystore.generate(&label, Algorithm::EcdsaP256, custody).await.map_err(InitError::Key)
 }
 
 fn thumbprint(made: &GeneratedKey) -> Result<Sha256, InitError> {
@@ -386,6 +398,7 @@ fn write_config(config: &Config, path: &Path) -> Result<(), InitError> {
             text.push_str(&format!("{name} = {value}\n"));
         }
     }
+    text.push_str(&config.kms.as_ref().map_or_else(String::new, KmsConfig::to_toml));
     let written = File::create_new(path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()

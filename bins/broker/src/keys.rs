@@ -34,7 +34,7 @@ pub(crate) async fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SigningK
         KeyPurpose::X509Ca => Purpose::X509Ca,
     };
     let label = KeyLabel::new(&key.id, purpose);
-    app.keystore().load(&label, custody(key.custody), &key.sealed).await.map_err(ApiError::internal)
+    Ok(app.keystore().load(&label, custody(key.custody), &key.sealed).await?)
 }
 
 /// The custody that the database names.
@@ -86,7 +86,7 @@ pub(crate) fn signing_for<'a, K>(
     fingerprint: impl Fn(&K) -> Sha256,
 ) -> Option<&'a K> {
     let known = |key: &&K| trusted.is_some_and(|trusted| trusted.contains(&fingerprint(key)));
-    keys.iter().find(known).or(keys.last())
+    keys.iter().find(known).or_else(|| keys.last())
 }
 
 /// An SSH user CA, ready to sign.

@@ -13,6 +13,7 @@ pub mod cli;
 mod clock;
 mod config;
 mod connections;
+mod custody;
 mod database;
 mod enrollment;
 mod error;
@@ -34,7 +35,7 @@ mod verifier;
 
 pub use clock::Clock;
 pub use config::{
-    CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, LimitsConfig, LogConfig, LogFormat,
+    CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, KmsConfig, LimitsConfig, LogConfig, LogFormat,
     ServerConfig, TlsConfig,
 };
 pub use database::{DatabaseConfig, DatabaseError, DatabaseTls};

@@ -113,9 +113,9 @@ impl AppState {
         // Before the database: a loose seal key must be noticed whatever else is wrong.
         let seal = SealKey::load(&config.data_dir.join(SEAL_KEY_NAME)).map_err(StartError::SealKey)?;
         let store = database::open(&config).await.map_err(StartError::Database)?;
-        let keystore = Keystore::new(seal);
         let mut reader = store.read().await?;
         let team = team::slug(&mut reader).await?.ok_or(StartError::NoTeam)?;
+        let keystore = crate::custody::keystore(&config, seal, &team).await;
         let team_keys = TeamKeys::load(&mut reader, &keystore).await?;
         let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
         drop(reader);

@@ -96,6 +96,17 @@ pub enum GenerateError {
     Seal(#[source] SealError),
 }
 
+impl GenerateError {
+    /// Whether the same may work a little later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Kms(error) => error.is_temporary(),
+            Self::Key(_) | Self::NoKms(_) | Self::Seal(_) => false,
+        }
+    }
+}
+
 /// Why a stored key could not be loaded.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LoadError {

@@ -82,7 +82,7 @@ impl Kms {
             loader = loader
                 .credentials_provider(ProfileFileCredentialsProvider::builder().profile_files(files).build());
         }
-        let client = Client::new(&loader.load().await);
+        let client = Client::new(&Box::pin(loader.load()).await);
         let turns = Turns::new(settings.requests_per_second, settings.concurrency);
         Self(Arc::new(Inner { client, settings, turns, breaker: Breaker::default() }))
     }

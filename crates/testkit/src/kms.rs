@@ -184,8 +184,9 @@ fn without_places(policy: &str) -> String {
 /// The program, installed if need be.
 fn installed() -> PathBuf {
     let program = env::current_exe().expect("the test's own program");
-    let target = program.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
-    let target = target.expect("the test's program is in a build directory");
+    // Tests are in `target/debug/deps`, other programs one above.
+    let mut directories = program.ancestors().skip(1).filter(|directory| !directory.ends_with("deps"));
+    let target = directories.nth(1).expect("the test's program is in a build directory");
     let home = target.join("python").join(MOTO.replace(['[', ']', '='], "-"));
     fs::create_dir_all(&home).expect("a directory for moto");
     let lock = File::create(home.join("lock")).expect("a lock file");

@@ -3,14 +3,14 @@
 use axum::{Router, extract::State, routing::get};
 use usher_account_lifecycle::allocate;
 use usher_api::v1::{
-    AdminSudo, CertificateType, CreateProject, Page, PortForwarding, Project, UpdateProject,
+    AdminSudo, CertificateType, CreateProject, KeyCustody, Page, PortForwarding, Project, UpdateProject,
 };
 use usher_audit::{Code, Event, ForwardingRule};
 use usher_identity::ApprovedUser;
 use usher_keystore::Custody;
 use usher_store::{
     Conn, KeyPurpose, keys,
-    projects::{self, ProjectChange},
+    projects::{self, CreateProjectError, ProjectChange},
 };
 use usher_types::{ProjectId, UnixTime};
 
@@ -113,10 +113,12 @@ async fn create(
     State(app): State<AppState>,
     Admin { admin: caller, info, body }: Admin<CreateProject>,
 ) -> Result<Answer<Project>, ApiError> {
+    let wanted = body.custody;
     let project = new_project(body, ProjectId::new(info.now, random::bytes()?), info.now)?;
+    let custody = custody(&app, &project, wanted).await?;
     let made = [
-        make::of_project(&app, &project, KeyPurpose::SshUserCa, 1, Custody::Software, info.now).await?,
-        make::of_project(&app, &project, KeyPurpose::X509Ca, 1, Custody::Software, info.now).await?,
+        make::of_project(&app, &project, KeyPurpose::SshUserCa, 1, custody, info.now).await?,
+        make::of_project(&app, &project, KeyPurpose::X509Ca, 1, custody, info.now).await?,
     ];
     let mut change = begin(&app, &caller, info).await?;
     projects::create(&mut change.tx, &project).await?;
@@ -128,6 +130,24 @@ async fn create(
     let shown = shown(&mut change.tx, project).await?;
     change.commit().await?;
     Ok(Answer::created(shown))
+}
+
+/// Where a project's keys are to live. A name that is taken is noticed before keys are made for it elsewhere.
+async fn custody(
+    app: &AppState,
+    project: &projects::Project,
+    wanted: Option<KeyCustody>,
+) -> Result<Custody, ApiError> {
+    let mut reader = app.store().read().await?;
+    if projects::find(&mut reader, project.slug.as_str()).await?.is_some() {
+        return Err(CreateProjectError::Taken(project.slug.clone()).into());
+    }
+    match wanted {
+        Some(KeyCustody::AwsKms) => Ok(Custody::AwsKms),
+        Some(KeyCustody::AwsKmsWrapped) => Ok(Custody::AwsKmsWrapped),
+        Some(KeyCustody::Software) => Ok(Custody::Software),
+        None => Ok(crate::keys::custody(crate::keys::state_keys(&mut reader).await?.signing.custody)),
+    }
 }
 
 fn new_project(body: CreateProject, id: ProjectId, now: UnixTime) -> Result<projects::Project, ApiError> {

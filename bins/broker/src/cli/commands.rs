@@ -95,10 +95,11 @@ struct MadeTeam<'a> {
 }
 
 async fn initialise(options: Init, output: Output) -> Result<()> {
-    let Init { team, data_dir, public_url, listen, admin, admin_unix_name, database } = options;
+    let Init { team, data_dir, public_url, listen, admin, admin_unix_name, database, custody, kms } = options;
     let data_dir = std::path::absolute(data_dir)?;
-    let database = database.config()?;
-    let options = InitOptions { team, data_dir, public_url, listen, admin, admin_unix_name, database };
+    let (database, kms) = (database.config()?, kms.config()?);
+    let options =
+        InitOptions { team, data_dir, public_url, listen, admin, admin_unix_name, database, custody, kms };
     let made = init::init(&options, Clock::system().now()).await?;
     let directory = options.data_dir.display();
     let text = format!(

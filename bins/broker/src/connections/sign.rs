@@ -157,7 +157,7 @@ impl Signing<'_> {
     ) -> Result<Certificate, ApiError> {
         let key = self.keys.get(key).ok_or_else(|| ApiError::internal("fewer keys than legs"))?;
         let (authority, _) = self.authorities.of(server)?;
-        usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await.map_err(ApiError::internal)
+        Ok(usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await?)
     }
 }
 

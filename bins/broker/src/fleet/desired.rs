@@ -247,8 +247,7 @@ impl Signer {
         let generation = wanted.stored.map_or(0, |stored| stored.generation).saturating_add(1);
         let head = Head::new(wanted.id, generation, &wanted.body, now);
         let text = head.encode().map_err(ApiError::internal)?;
-        let signed = self.key.sign_message(&sign_input(text.as_bytes())).await;
-        let signature = signed.map_err(ApiError::internal)?;
+        let signature = self.key.sign_message(&sign_input(text.as_bytes())).await?;
         Ok(StoredDocument {
             document: wanted.id.to_string(),
             generation,

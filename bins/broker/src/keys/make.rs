@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use usher_api::ErrorCode;
 use usher_ca::{Period, x509};
-use usher_keystore::{Algorithm, Custody, GenerateError, KeyLabel, Purpose, SigningKey};
+use usher_keystore::{Algorithm, Custody, KeyLabel, Purpose, SigningKey};
 use usher_store::{CertificateType, KeyAlgorithm, KeyPurpose, KeyState, keys::StoredKey, projects::Project};
 use usher_types::UnixTime;
 
@@ -33,8 +32,7 @@ pub(crate) async fn of_project(
         }
     };
     let id = format!("{}/{purpose}/{number}", project.id);
-    let made = app.keystore().generate(&KeyLabel::new(id.as_str(), sealed_for), algorithm, custody).await;
-    let made = made.map_err(not_made)?;
+    let made = app.keystore().generate(&KeyLabel::new(id.as_str(), sealed_for), algorithm, custody).await?;
     let certificate = match purpose {
         KeyPurpose::X509Ca => Some(authority(&made.key, project, number, now).await?),
         _ => None,
@@ -84,8 +82,7 @@ pub(crate) async fn of_team(
     };
     let id = format!("team/{purpose}/{number}");
     let label = KeyLabel::new(id.as_str(), sealed_for);
-    let made = app.keystore().generate(&label, Algorithm::EcdsaP256, custody).await;
-    let made = made.map_err(not_made)?;
+    let made = app.keystore().generate(&label, Algorithm::EcdsaP256, custody).await?;
     let certificate = match purpose {
         KeyPurpose::TlsRoot => {
             let root = TeamAuthority::self_signed(&made.key, app.team(), random::bytes()?, now).await;
@@ -112,18 +109,5 @@ fn stored(algorithm: Algorithm) -> KeyAlgorithm {
     match algorithm {
         Algorithm::EcdsaP256 => KeyAlgorithm::P256,
         Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
-    }
-}
-
-fn not_made(error: GenerateError) -> ApiError {
-    match error {
-        GenerateError::NoKms(_) => {
-            ApiError::invalid(error.to_string()).with_next("choose another custody, or configure the service")
-        }
-        GenerateError::Kms(_) => {
-            ApiError::new(ErrorCode::Unavailable, "the key management service did not make the key")
-                .with_cause(error)
-        }
-        GenerateError::Key(_) | GenerateError::Seal(_) => ApiError::internal(error),
     }
 }

@@ -10,6 +10,7 @@ use usher_broker::{
     init::{InitOptions, Made, init},
 };
 use usher_identity::{PrivateKey, pkce::CodeVerifier};
+use usher_keystore::Custody;
 use usher_sign_in::TotpSecret;
 use usher_types::UnixTime;
 
@@ -56,6 +57,8 @@ impl Broker {
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
             database: None,
+            custody: Custody::Software,
+            kms: None,
         };
         let made = init(&options, now).await.unwrap();
         let mut config = Config::load(&made.config_file).unwrap();

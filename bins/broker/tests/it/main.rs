@@ -12,6 +12,7 @@ mod connections;
 mod custody;
 mod enrollment;
 mod fleet;
+mod kms;
 mod limits;
 mod locks;
 mod openapi;

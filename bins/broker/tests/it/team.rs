@@ -17,7 +17,7 @@ use rand_core::Rng as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use usher_broker::{
-    AppState, CONFIG_NAME, Clock, Config, DatabaseConfig, DatabaseTls,
+    AppState, CONFIG_NAME, Clock, Config, DatabaseConfig, DatabaseTls, KmsConfig,
     init::{InitOptions, init},
     router,
 };
@@ -26,6 +26,7 @@ use usher_identity::{
     AuthenticationMethod, DeviceRecord, DeviceState, PrivateKey, SessionRecord,
     dpop::{Jti, ProofRequest, make},
 };
+use usher_keystore::Custody;
 use usher_store::{Store, audit, devices, sessions, users};
 use usher_testkit::{NOW, rng};
 use usher_types::{DeviceId, SecretToken, SessionId, TokenId, TokenKind, UnixTime};
@@ -88,6 +89,11 @@ impl Reply {
 
 impl Team {
     pub(crate) async fn new() -> Self {
+        Self::in_custody(Custody::Software, None).await
+    }
+
+    /// A team whose own keys are in this custody.
+    pub(crate) async fn in_custody(custody: Custody, kms: Option<KmsConfig>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("data");
         let options = InitOptions {
@@ -98,6 +104,8 @@ impl Team {
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
             database: POSTGRES.then(database),
+            custody,
+            kms,
         };
         init(&options, NOW).await.unwrap();
         let mut config = Config::load(&data_dir.join(CONFIG_NAME)).unwrap();
@@ -193,7 +201,14 @@ impl Team {
 
     /// A project with a group of the same name whose members may log in.
     pub(crate) async fn project(&self, admin: &Caller, name: &str) {
-        self.post(admin, "/v1/projects", json!({"name": name})).await.ok();
+        self.project_with(admin, name, json!({})).await;
+    }
+
+    /// The same; `more` are further fields of the request.
+    pub(crate) async fn project_with(&self, admin: &Caller, name: &str, more: Value) {
+        let mut body = json!({"name": name});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post(admin, "/v1/projects", body).await.ok();
         self.post(admin, "/v1/groups", json!({"name": name})).await.ok();
         let role = json!({"server_access": true, "server_admin": false});
         self.put(admin, &format!("/v1/projects/{name}/groups/{name}"), role).await.ok();

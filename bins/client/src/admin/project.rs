@@ -34,6 +34,9 @@ pub enum ProjectCommand {
         /// Algorithm of the CA: `ed25519` or `ecdsa-p256`
         #[arg(long, value_name = "TYPE", value_parser = wire_value::<CertificateType>, default_value = "ed25519")]
         certificate_type: CertificateType,
+        /// Where the CA's keys live: `software`, `aws-kms` or `aws-kms-wrapped`; as the team's own keys when absent
+        #[arg(long, value_name = "CUSTODY", value_parser = wire_value::<KeyCustody>)]
+        custody: Option<KeyCustody>,
         /// Seconds that a certificate lives
         #[arg(long, value_name = "SECONDS")]
         lifetime: Option<u32>,
@@ -137,6 +140,7 @@ pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
             next_unix_uid,
             next_unix_gid,
             certificate_type,
+            custody,
             lifetime,
             skew,
             port_forwarding,
@@ -146,6 +150,7 @@ pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
                 next_unix_uid,
                 next_unix_gid,
                 ssh_certificate_type: certificate_type,
+                custody,
                 certificate_lifetime_seconds: lifetime,
                 clock_skew_seconds: skew,
                 port_forwarding,

@@ -9,7 +9,7 @@ use usher_types::{
 };
 use utoipa::ToSchema;
 
-use super::Address;
+use super::{Address, KeyCustody};
 
 /// A whole list; `next` is for later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -94,6 +94,9 @@ pub struct CreateProject {
     /// The CA's algorithm.
     #[serde(default)]
     pub ssh_certificate_type: CertificateType,
+    /// Where the CA's keys are to live; as the team's own keys when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custody: Option<KeyCustody>,
     /// 180 when absent; lifetime and skew together at most 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_lifetime_seconds: Option<u32>,

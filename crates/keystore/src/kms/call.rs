@@ -65,7 +65,8 @@ impl Kms {
         breaker.check(Instant::now())?;
         let turn = timeout_at(deadline, turns.take(share)).await.map_err(|_elapsed| KmsError::Busy)?;
         let attempt = breaker.enter(Instant::now())?;
-        let answer = match timeout(CALL, operation()).await {
+        // The SDK's futures are large, and rarely awaited.
+        let answer = match timeout(CALL, Box::pin(operation())).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(KmsError::of(&error)),
             Err(_elapsed) => Err(KmsError::TimedOut),
