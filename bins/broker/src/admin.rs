@@ -20,6 +20,7 @@ use usher_audit::{Actor, Event, Record};
 use usher_identity::{AuthenticationError, TeamAdmin};
 use usher_store::{StoreError, WriteTx, sessions};
 
+pub(crate) use self::servers::audited;
 use crate::{AppState, error::ApiError, request::RequestInfo};
 
 /// The routes of this module; the guard of each comes from `usher_api::v1::ENDPOINTS`.

@@ -1,5 +1,6 @@
 //! The command line: what operators type on the broker's host.
 
+mod audit;
 mod commands;
 mod output;
 
@@ -26,9 +27,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check the audit log.
+    /// Check and export the audit log.
     #[command(subcommand)]
-    Audit(AuditCommand),
+    Audit(audit::AuditCommand),
     /// Print what clients enroll with: the public URL and the pin.
     ClientUrl(Place),
     /// Look at configuration files.
@@ -46,12 +47,6 @@ enum Command {
     /// Users, when no administrator can sign in.
     #[command(subcommand)]
     User(UserCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// Check every row, every chain and every checkpoint.
-    Verify(Place),
 }
 
 #[derive(Debug, Subcommand)]
@@ -219,7 +214,13 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::failed(&error);
-            if error.is::<commands::NotFound>() { ExitCode::from(5) } else { ExitCode::FAILURE }
+            if error.is::<commands::NotFound>() {
+                ExitCode::from(5)
+            } else if error.is::<audit::NotGood>() {
+                ExitCode::from(9)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

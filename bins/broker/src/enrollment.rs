@@ -5,10 +5,9 @@ use usher_api::{
     ErrorCode,
     v1::{EnrollRequest, EnrollResponse},
 };
-use usher_audit::{Actor, Code, Event, Record, Role};
+use usher_audit::{Actor, Code, Event, Record, ServerPlace};
 use usher_enrollment::{
-    Admission, Claim, EnrolledServer, Redemption, Refusal, RefusalReason, ServerRole, TokenTerms,
-    allocate_name,
+    Admission, Claim, EnrolledServer, Redemption, Refusal, RefusalReason, TokenTerms, allocate_name,
 };
 use usher_identity::PublicKey;
 use usher_store::{
@@ -19,7 +18,7 @@ use usher_store::{
 use usher_types::{SecretToken, ServerId, TokenKind};
 
 use crate::{
-    AppState, answer::Answer, error::ApiError, extract::Proven, fleet::facts, keys, random,
+    AppState, admin::audited, answer::Answer, error::ApiError, extract::Proven, fleet::facts, keys, random,
     request::RequestInfo,
 };
 
@@ -158,18 +157,16 @@ fn record(actor: Actor, info: &RequestInfo, event: Event) -> Record {
 }
 
 fn joined(server: &EnrolledServer) -> Event {
-    let placement = server.placement();
+    let ServerPlace { role, bastion_group, via } = audited(server.placement());
     Event::ServerEnroll {
         server_id: server.id(),
         server_name: server.name().clone(),
         project_id: server.project_id(),
         token_id: server.token_id(),
         agent_key: server.agent_key(),
-        role: match placement.role() {
-            ServerRole::Bastion => Role::Bastion,
-            ServerRole::Target => Role::Target,
-        },
-        bastion_group: placement.bastion_group().cloned(),
-        via: placement.via().cloned(),
+        role,
+        bastion_group,
+        via,
+        labels: server.labels().clone(),
     }
 }

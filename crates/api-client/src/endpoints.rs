@@ -490,10 +490,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn audit(&self, query: &v1::AuditQuery) -> Result<v1::AuditPage, CallError> {
-        let after = query.after.map(|after| format!("after={after}"));
-        let limit = query.limit.map(|limit| format!("limit={limit}"));
-        let query = after.into_iter().chain(limit).collect::<Vec<_>>().join("&");
-        self.call::<(), _>(Method::GET, "/v1/audit", &query, None).await
+        self.call::<(), _>(Method::GET, "/v1/audit", &query.to_query(), None).await
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
 #[derive(OpenApi)]
 #[openapi(components(schemas(
     ErrorResponse,
+    v1::AuditOrder,
     v1::AuditPage,
     v1::Connection,
     v1::ConnectionRequest,

@@ -21,9 +21,9 @@ pub use directory::{
 };
 pub use endpoint::{ENDPOINTS, Endpoint, Guard};
 pub use fleet::{
-    AdminSudo, AuditEvent, AuditPage, AuditQuery, CertificateType, CreateProject, CreateToken, CreatedToken,
-    EnrollmentToken, Page, PortForwarding, Project, ProjectGroup, Server, ServerRole, ServerState,
-    SetProjectGroup, UpdateProject, UpdateServer,
+    AdminSudo, AuditEvent, AuditOrder, AuditPage, AuditQuery, CertificateType, CreateProject, CreateToken,
+    CreatedToken, EnrollmentToken, Page, PortForwarding, Project, ProjectGroup, Server, ServerRole,
+    ServerState, SetProjectGroup, UpdateProject, UpdateServer,
 };
 pub use keys::{Key, KeyCustody, KeyKind, KeyState, RetireKeys, RotateKey};
 pub use locks::{Lock, LockKind, SetLock};

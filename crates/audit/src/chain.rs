@@ -1,16 +1,15 @@
 //! The hash chain: each row's hash covers its writer, its number, the hash before it and its exact bytes.
 //!
 //! A change of any row breaks the chain behind it. A chain that was cut at its end, or a writer that vanished whole, is
-//! found against a checkpoint, or against a later writer's `log.start`, which names the last row it saw.
+//! found against a checkpoint, or against a later writer's `log.start`, which names the last row it saw. Finding is the
+//! business of [`LogVerifier`](crate::LogVerifier).
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use usher_types::{Sha256, UnixTime};
-
-use crate::Checkpoint;
 
 const DOMAIN: &[u8] = b"usher-audit-v1\0";
 
@@ -104,185 +103,42 @@ impl Head {
         let sequence = self.sequence.saturating_add(1);
         Self { writer: self.writer, sequence, hash: chain_hash(self.writer, sequence, &self.hash, bytes) }
     }
+
+    /// The row that [`append`](Self::append) with the same bytes makes, at `position` of the log.
+    #[must_use]
+    pub fn row(&self, position: i64, bytes: Vec<u8>) -> ChainRow {
+        let Self { writer, sequence, hash } = self.append(&bytes);
+        ChainRow { position, writer, sequence, previous: self.hash, hash, bytes }
+    }
 }
 
 /// One stored row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainRow {
+    /// Its place in the log. Orders rows for readers; the chain does not cover it.
+    pub position: i64,
     /// Who wrote it.
     pub writer: WriterId,
     /// Its number in the writer's chain, from 1.
     pub sequence: u64,
+    /// Its stored hash of the row before.
+    pub previous: Sha256,
     /// Its stored hash.
     pub hash: Sha256,
     /// Its stored bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Where every writer's chain stands at the end of a verified log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Heads(BTreeMap<WriterId, Head>);
-
-impl Heads {
-    /// The heads, by writer.
-    pub fn iter(&self) -> impl Iterator<Item = &Head> {
-        self.0.values()
-    }
-
-    /// How many rows were verified.
+impl ChainRow {
+    /// The row as the head of its chain.
     #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.0.values().fold(0, |sum, head| sum.saturating_add(head.sequence))
-    }
-}
-
-/// What is wrong with a log.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum ChainFault {
-    /// Bytes, or a hash, were changed.
-    #[error("row {sequence} of writer {writer} was changed")]
-    Changed {
-        /// The writer.
-        writer: WriterId,
-        /// The first row that does not match.
-        sequence: u64,
-    },
-    /// Two versions of one row: the log was continued from an older copy, or rewritten.
-    #[error("there are two versions of row {sequence} of writer {writer}")]
-    Forked {
-        /// The writer.
-        writer: WriterId,
-        /// The row.
-        sequence: u64,
-    },
-    /// A row is not where it must be: deleted, or moved.
-    #[error("row {expected} of writer {writer} is missing; row {found} comes next")]
-    Missing {
-        /// The writer.
-        writer: WriterId,
-        /// The number that comes next.
-        expected: u64,
-        /// The number that is there.
-        found: u64,
-    },
-    /// The log ends before a row that a checkpoint or another row names.
-    #[error("row {sequence} of writer {writer} is known to exist and is gone")]
-    Truncated {
-        /// The writer.
-        writer: WriterId,
-        /// The row.
-        sequence: u64,
-    },
-}
-
-/// Checks rows one by one, in the order of the log, so that a log of any size can be streamed.
-#[derive(Clone, Debug, Default)]
-pub struct ChainVerifier {
-    heads: BTreeMap<WriterId, Head>,
-    /// Hashes that rows must have, from checkpoints; removed once seen.
-    expected: BTreeMap<(WriterId, u64), Sha256>,
-}
-
-impl ChainVerifier {
-    /// For a log from its first row on, that must hold what `checkpoints` say. Their signatures must be verified
-    /// already: see [`crate::SignedCheckpoint::verify`].
-    pub fn new<'a>(checkpoints: impl IntoIterator<Item = &'a Checkpoint>) -> Self {
-        let heads = checkpoints.into_iter().flat_map(|checkpoint| &checkpoint.heads);
-        let expected = heads.map(|head| ((head.writer, head.sequence), head.hash)).collect();
-        Self { heads: BTreeMap::new(), expected }
+    pub fn head(&self) -> Head {
+        Head { writer: self.writer, sequence: self.sequence, hash: self.hash }
     }
 
-    /// Checks the next row.
-    ///
-    /// # Errors
-    /// [`ChainFault`] when it does not follow from the rows before it.
-    pub fn push(&mut self, row: &ChainRow) -> Result<(), ChainFault> {
-        let ChainRow { writer, sequence, .. } = *row;
-        let head = self.heads.get(&writer).copied().unwrap_or_else(|| Head::genesis(writer));
-        let next = head.append(&row.bytes);
-        if sequence <= head.sequence {
-            return Err(ChainFault::Forked { writer, sequence });
-        }
-        if sequence != next.sequence {
-            return Err(ChainFault::Missing { writer, expected: next.sequence, found: sequence });
-        }
-        if row.hash != next.hash {
-            return Err(ChainFault::Changed { writer, sequence });
-        }
-        if let Some(hash) = self.expected.remove(&(writer, sequence))
-            && hash != next.hash
-        {
-            return Err(ChainFault::Forked { writer, sequence });
-        }
-        if sequence == 1 {
-            self.check_start(&row.bytes)?;
-        }
-        self.heads.insert(writer, next);
-        Ok(())
+    /// Whether its bytes and its own envelope belong together; says nothing about its place among the others.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        chain_hash(self.writer, self.sequence, &self.previous, &self.bytes) == self.hash
     }
-
-    /// A writer's first row names the last row that it saw, which must be there.
-    fn check_start(&self, bytes: &[u8]) -> Result<(), ChainFault> {
-        let Some(after) = named_by_start(bytes) else { return Ok(()) };
-        let Head { writer, sequence, hash } = after;
-        match self.heads.get(&writer) {
-            Some(head) if head.sequence == sequence && head.hash != hash => {
-                Err(ChainFault::Forked { writer, sequence })
-            }
-            Some(head) if head.sequence >= sequence => Ok(()),
-            Some(_) | None => Err(ChainFault::Truncated { writer, sequence }),
-        }
-    }
-
-    /// Ends the log.
-    ///
-    /// # Errors
-    /// [`ChainFault::Truncated`] when a row that a checkpoint names did not come.
-    pub fn finish(self) -> Result<Heads, ChainFault> {
-        match self.expected.first_key_value() {
-            Some(((writer, sequence), _)) => {
-                Err(ChainFault::Truncated { writer: *writer, sequence: *sequence })
-            }
-            None => Ok(Heads(self.heads)),
-        }
-    }
-}
-
-/// `after` of a `log.start`, in whatever version it was written; other rows name nothing.
-fn named_by_start(bytes: &[u8]) -> Option<Head> {
-    #[derive(Deserialize)]
-    struct Row {
-        event: Start,
-    }
-    #[derive(Deserialize)]
-    struct Start {
-        r#type: String,
-        after: Option<Head>,
-    }
-    let Row { event } = serde_json::from_slice(bytes).ok()?;
-    event.after.filter(|_| event.r#type == "log.start")
-}
-
-/// Checks a whole log, rows in the order of the log.
-///
-/// # Errors
-/// [`ChainFault`] for the first row that was edited, deleted, moved or written twice. A log that was cut at its end is
-/// a shorter log: only [`verify_chain_against`] finds that.
-pub fn verify_chain(rows: impl IntoIterator<Item = ChainRow>) -> Result<Heads, ChainFault> {
-    verify_chain_against(rows, &[])
-}
-
-/// Checks a whole log against checkpoints whose signatures were verified.
-///
-/// # Errors
-/// [`ChainFault`], also when the log lacks what a checkpoint says.
-pub fn verify_chain_against(
-    rows: impl IntoIterator<Item = ChainRow>,
-    checkpoints: &[Checkpoint],
-) -> Result<Heads, ChainFault> {
-    let mut verifier = ChainVerifier::new(checkpoints);
-    for row in rows {
-        verifier.push(&row)?;
-    }
-    verifier.finish()
 }

@@ -3,10 +3,11 @@
 //! Checkpoints are a chain themselves: each has the next number and names the one before. A key other than the CA's
 //! signs them; this module makes the input and checks the signature, signing is the key's keeper's business.
 
+use data_encoding::BASE64URL_NOPAD;
 use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use usher_types::{Sha256, UnixTime};
+use usher_types::{Sha256, Thumbprint, UnixTime};
 
 use crate::{EncodeError, Head, record};
 
@@ -44,12 +45,6 @@ struct Wire {
 /// Why a checkpoint is refused.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// Does not follow from the checkpoint before.
-    #[error("checkpoint {number} does not follow from the one before")]
-    Continuity {
-        /// Its number.
-        number: u64,
-    },
     /// Not in its exact form, or of a version that this program does not know.
     #[error("the checkpoint is malformed")]
     Form,
@@ -97,6 +92,15 @@ pub fn checkpoint_sign_input(bytes: &[u8]) -> Vec<u8> {
     [DOMAIN, bytes].concat()
 }
 
+/// The RFC 7638 thumbprint of a checkpoint key (uncompressed SEC1 point): how `checkpoint_key.announce` names it.
+#[must_use]
+pub fn thumbprint(key: &[u8; 65]) -> Thumbprint {
+    let (_form, point) = key.split_at(1);
+    let (x, y) = point.split_at(32);
+    let (x, y) = (BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y));
+    Sha256::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes())
+}
+
 /// A checkpoint's bytes and the signature over [`checkpoint_sign_input`] of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCheckpoint {
@@ -127,26 +131,4 @@ impl SignedCheckpoint {
     pub fn sha256(&self) -> Sha256 {
         Sha256::of(&self.bytes)
     }
-}
-
-/// Checks a whole series of checkpoints, from the first on: signatures, numbers, and that each names the one before.
-///
-/// # Errors
-/// [`CheckpointError`] for the first that does not hold.
-pub fn verify_checkpoints<'a>(
-    checkpoints: impl IntoIterator<Item = &'a SignedCheckpoint>,
-    keys: &[[u8; 65]],
-) -> Result<Vec<Checkpoint>, CheckpointError> {
-    let mut verified: Vec<Checkpoint> = Vec::new();
-    let mut previous = None;
-    for signed in checkpoints {
-        let checkpoint = signed.verify(keys)?;
-        let number = verified.last().map_or(1, |last| last.number.saturating_add(1));
-        if checkpoint.number != number || checkpoint.previous != previous {
-            return Err(CheckpointError::Continuity { number: checkpoint.number });
-        }
-        previous = Some(signed.sha256());
-        verified.push(checkpoint);
-    }
-    Ok(verified)
 }

@@ -1,6 +1,10 @@
-//! The vocabulary: everything that the audit log can say. Add variants, never change one.
+//! The vocabulary: everything that the audit log can say. Add variants, and fields that may be absent at the end of one;
+//! never change what is there. Events that change something carry what was there before in `before`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 use usher_types::{
@@ -9,7 +13,7 @@ use usher_types::{
     UnixTime, UserId, UserName,
 };
 
-use crate::{Code, Head, Serial, text::as_text};
+use crate::{Code, Day, Head, KeyId, Restriction, Serial, text::as_text};
 
 /// What a server is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,73 @@ pub struct IssuedCertificate {
     /// Its one principal: names server and account.
     #[serde(with = "as_text")]
     pub principal: Principal,
+    /// The CA key that signed it, as `key.create` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Sha256>,
+}
+
+/// A server's place among the routes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPlace {
+    /// What it is for.
+    pub role: Role,
+    /// The bastion group it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bastion_group: Option<Label>,
+    /// The bastion group it is reached through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Label>,
+}
+
+/// What a group may do in a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleInProject {
+    /// Members may log in.
+    pub server_access: bool,
+    /// Members may use sudo.
+    pub server_admin: bool,
+}
+
+/// How many signatures a key made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyCount {
+    /// The key.
+    pub key: KeyId,
+    /// How many.
+    pub count: u64,
+}
+
+/// Settings of a project; absent ones are not spoken about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectSettings {
+    /// Lifetime of certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_lifetime_seconds: Option<u32>,
+    /// Skew of clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<u32>,
+    /// Forwarding rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_forwarding: Option<ForwardingRule>,
+    /// Sudo rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_sudo: Option<Code>,
+}
+
+/// Properties of a user; absent ones are not spoken about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserProperties {
+    /// Display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<DisplayName>,
+    /// Whether it administers the team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_admin: Option<bool>,
 }
 
 macro_rules! events {
@@ -231,6 +302,37 @@ events! {
         /// Servers that do not know the key that takes its place.
         left_behind: Vec<ServerId>,
     }
+    /// How many signatures keys made for this writer's process since its last such row, whatever became of them.
+    KeySignatures = "key.signatures" {
+        /// On which day.
+        day: Day,
+        /// Each key that signed.
+        counts: Vec<KeyCount>,
+    }
+    /// The signatures that a key's keeper counted are not those that the log knows of.
+    KeySignaturesMismatch = "key.signatures_mismatch" {
+        /// The key.
+        key: KeyId,
+        /// On which day.
+        day: Day,
+        /// What the keeper counted.
+        keeper: u64,
+        /// What the brokers counted: `key.signatures`.
+        brokers: u64,
+        /// Certificates in the log.
+        certificates: u64,
+    }
+    /// Keepers' counts of signatures were compared with the log.
+    KeySignaturesReconcile = "key.signatures_reconcile" {
+        /// The first day.
+        since: Day,
+        /// The last day.
+        until: Day,
+        /// How many keys and days were compared.
+        compared: u32,
+        /// How many of them did not agree.
+        mismatches: u32,
+    }
     /// Something was locked: access to it or by it is denied.
     LockCreate = "lock.create" {
         /// What kind of thing: `user`, `device`, `server`, `project`.
@@ -287,6 +389,9 @@ events! {
         server_access: bool,
         /// Members may use sudo.
         server_admin: bool,
+        /// What they might do before; absent when the group had no role.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<RoleInProject>,
     }
     /// A project's settings were changed; absent fields stayed.
     ProjectUpdate = "project.update" {
@@ -304,6 +409,9 @@ events! {
         /// New sudo rule.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         admin_sudo: Option<Code>,
+        /// The settings that were changed, as they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<ProjectSettings>,
     }
     /// A server's addresses changed, or it reported some that it does not get.
     ServerAddresses = "server.addresses" {
@@ -345,6 +453,9 @@ events! {
         /// The bastion group it is reached through.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Label>,
+        /// Its labels.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<Label, Label>,
     }
     /// A token that exists was refused.
     ServerEnrollRefuse = "server.enroll_refuse" {
@@ -381,6 +492,9 @@ events! {
         /// The bastion group it is reached through now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Label>,
+        /// Its place before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<ServerPlace>,
     }
     /// A session was ended before its time.
     SessionClose = "session.close" {
@@ -444,6 +558,15 @@ events! {
         max_uses: u32,
         /// When it ends.
         expires_at: UnixTime,
+        /// Labels of the servers it makes.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<Label, Label>,
+        /// Names it may be used for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name_pattern: Option<Restriction>,
+        /// Network it may be used from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cidr: Option<Restriction>,
     }
     /// An enrollment token was revoked.
     TokenRevoke = "token.revoke" {
@@ -500,5 +623,8 @@ events! {
         /// Whether it administers the team now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team_admin: Option<bool>,
+        /// The properties that were changed, as they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<UserProperties>,
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! [`encode`] turns a [`Record`] into the bytes that are stored and hashed; nobody ever encodes them a second time. Each
 //! process start is a writer with a chain of its own ([`Head::append`]); signed [`Checkpoint`]s kept elsewhere show that
-//! a log was cut. No field of any event can hold a secret: there are ids, checked names, digests, times, numbers and
-//! [`Code`]s, and no free text.
+//! a log was cut. [`LogVerifier`] checks a log and names every row that was removed, changed, moved, repeated, forked or
+//! cut off; [`Line`] is how rows and checkpoints look outside the database. No field of any event can hold a secret:
+//! there are ids, checked names, digests, times, numbers and [`Code`]s, and no free text.
 //!
 //! ```
-//! use usher_audit::{Actor, ChainRow, Event, Head, Record, WriterId, encode, verify_chain};
+//! use usher_audit::{Actor, Event, Head, Record, WriterId, encode, verify_chain};
 //! use usher_types::{UnixTime, UserId};
 //!
 //! let now = UnixTime::from_secs(1_790_000_000);
@@ -14,14 +15,13 @@
 //! let record = Record { at: now, actor: Actor::Operator, client_address: None, event: Event::UserDisable { user_id } };
 //!
 //! let start = Head::genesis(WriterId::new(now, [2; 10]));
-//! let bytes = encode(&record)?;
-//! let head = start.append(&bytes);
-//! let row = ChainRow { writer: head.writer, sequence: head.sequence, hash: head.hash, bytes };
-//! assert!(verify_chain([row.clone()]).is_ok());
+//! let row = start.row(1, encode(&record)?);
+//! assert!(verify_chain([&row]).is_good());
 //!
 //! let mut edited = row;
 //! edited.bytes = encode(&Record { actor: Actor::System, ..record })?;
-//! assert!(verify_chain([edited]).is_err());
+//! let report = verify_chain([&edited]);
+//! assert_eq!(report.faults[0].to_string(), format!("row 1 of writer {}: changed, at position 1", edited.writer));
 //! # Ok::<(), usher_audit::EncodeError>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -30,17 +30,25 @@
 mod chain;
 mod checkpoint;
 mod event;
+mod export;
+mod fault;
 mod record;
 mod text;
+mod verify;
 
-pub use chain::{
-    ChainFault, ChainRow, ChainVerifier, Head, Heads, ParseWriterError, WriterId, chain_hash, verify_chain,
-    verify_chain_against,
-};
+pub use chain::{ChainRow, Head, ParseWriterError, WriterId, chain_hash};
 pub use checkpoint::{
-    Checkpoint, CheckpointError, MAX_CHECKPOINT_LENGTH, SignedCheckpoint, checkpoint_sign_input,
-    verify_checkpoints,
+    Checkpoint, CheckpointError, MAX_CHECKPOINT_LENGTH, SignedCheckpoint, checkpoint_sign_input, thumbprint,
 };
-pub use event::{Event, ForwardingRule, IssuedCertificate, Role, SessionPurpose};
+pub use event::{
+    Event, ForwardingRule, IssuedCertificate, KeyCount, ProjectSettings, Role, RoleInProject, ServerPlace,
+    SessionPurpose, UserProperties,
+};
+pub use export::{Line, LineError, MAX_LINE_LENGTH};
+pub use fault::{CheckpointFault, Fault, MAX_FAULTS, Report, RowFault, Witness};
 pub use record::{Actor, DecodeError, EncodeError, MAX_RECORD_LENGTH, Record, decode, encode};
-pub use text::{Code, ParseSerialError, Serial};
+pub use text::{
+    Code, Day, KeyId, ParseDayError, ParseKeyIdError, ParseRestrictionError, ParseSerialError, Restriction,
+    Serial,
+};
+pub use verify::{LogVerifier, Trust, verify_chain};

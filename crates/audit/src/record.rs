@@ -8,7 +8,7 @@ use usher_types::{DeviceId, ServerId, SessionId, UnixTime, UserId};
 
 use crate::Event;
 
-/// Longest record that is decoded.
+/// Longest record. Nothing that the log can say comes near it; what grows with input is bounded where it comes in.
 pub const MAX_RECORD_LENGTH: usize = 64 * 1024;
 
 const VERSION: u32 = 1;
@@ -79,21 +79,28 @@ struct Read {
 
 /// A record could not be encoded. Nothing that it would have recorded may happen.
 #[derive(Debug, Error)]
-#[error("the audit record cannot be encoded")]
-pub struct EncodeError(#[source] serde_json::Error);
+pub enum EncodeError {
+    /// JSON cannot express it.
+    #[error("the audit record cannot be encoded")]
+    Form(#[source] serde_json::Error),
+    /// Longer than [`MAX_RECORD_LENGTH`].
+    #[error("the audit record is too long")]
+    Length,
+}
 
 /// The bytes that are stored and hashed: JSON of `{v, at, actor, client_address?, event}`, without white space.
 ///
 /// # Errors
-/// [`EncodeError`] when JSON cannot express it.
+/// [`EncodeError`] when JSON cannot express it, or it is too long.
 pub fn encode(record: &Record) -> Result<Vec<u8>, EncodeError> {
     let Record { at, actor, client_address, event } = record;
     let written = Written { v: VERSION, at: *at, actor, client_address: *client_address, event };
-    to_json(&written)
+    let bytes = to_json(&written)?;
+    if bytes.len() <= MAX_RECORD_LENGTH { Ok(bytes) } else { Err(EncodeError::Length) }
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
-    serde_json::to_vec(value).map_err(EncodeError)
+    serde_json::to_vec(value).map_err(EncodeError::Form)
 }
 
 /// Why bytes are no record.

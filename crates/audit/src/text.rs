@@ -1,9 +1,10 @@
-//! Small values that are text in JSON: reason codes and serials.
+//! Small values that are text in JSON: reason codes, keys' ids, days and serials.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
+use usher_types::UnixTime;
 
 /// A short word for a reason or a kind: at most 48 characters of `a-z` and `_`. Cannot hold a token, a key or a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,6 +42,133 @@ impl<'de> Deserialize<'de> for Code {
         let text = String::deserialize(deserializer)?;
         let code = Self::new(&text);
         if code.0 == text { Ok(code) } else { Err(D::Error::custom("not a code")) }
+    }
+}
+
+macro_rules! plain_text {
+    ($(#[$doc:meta])* $name:ident, $error:ident, $expected:literal, $longest:literal, $also:pat) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        #[doc = concat!("Text that is not ", $expected, ".")]
+        #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+        #[error("expected {}", $expected)]
+        pub struct $error;
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, $also);
+                let bounded = (1..=$longest).contains(&text.len());
+                if bounded && text.chars().all(good) { Ok(Self(text)) } else { Err($error) }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.to_owned().try_into()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+plain_text! {
+    /// The id of a stored key, such as `prj_.../ssh-user-ca/1`. Cannot hold a key.
+    KeyId, ParseKeyIdError, "a key's id: at most 96 characters of a-z, 0-9, `-`, `_` and `/`", 96, '-' | '_' | '/'
+}
+plain_text! {
+    /// What a token is restricted to: a pattern of names or a network. Cannot hold a secret.
+    Restriction, ParseRestrictionError,
+    "a pattern of names or a network: at most 254 characters of a-z, 0-9, `-`, `.`, `:`, `/` and `*`", 254,
+    '-' | '.' | ':' | '/' | '*'
+}
+
+/// A day of UTC, `2026-11-24` in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Day(i64);
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+impl Day {
+    /// The day of `time`.
+    #[must_use]
+    pub fn of(time: UnixTime) -> Self {
+        Self(time.as_millis().div_euclid(DAY_MILLIS))
+    }
+
+    /// Its first moment.
+    #[must_use]
+    pub fn begin(self) -> UnixTime {
+        UnixTime::from_millis(self.0.saturating_mul(DAY_MILLIS))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.begin().to_string();
+        f.write_str(text.split('T').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not a day.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("expected a day as YYYY-MM-DD")]
+pub struct ParseDayError;
+
+impl FromStr for Day {
+    type Err = ParseDayError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time: UnixTime = format!("{text}T00:00:00.000Z").parse().map_err(|_error| ParseDayError)?;
+        let day = Self::of(time);
+        // One form for one day.
+        if day.to_string() == text { Ok(day) } else { Err(ParseDayError) }
+    }
+}
+
+impl TryFrom<String> for Day {
+    type Error = ParseDayError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.to_string()
     }
 }
 

@@ -1,208 +1,164 @@
-//! Reading the audit log, its checkpoints, and the check of the whole. Appending is [`WriteTx::audit`](crate::WriteTx::audit).
+//! Reading the audit log: by position, by writer, by time, and as it grows. Appending is
+//! [`WriteTx::audit`](crate::WriteTx::audit).
+//!
+//! A writer's rows are committed in the order of their sequence. Those of different brokers are not committed in the
+//! order of their position: a row may appear behind one that was read before. Whoever follows the log therefore keeps
+//! a [`Cursor`], which knows the writers.
 
-use std::collections::BTreeMap;
+pub mod checkpoints;
+pub mod export;
+mod follow;
 
-use thiserror::Error;
-use usher_audit::{
-    ChainFault, ChainRow, ChainVerifier, Checkpoint, CheckpointError, EncodeError, Head, Heads,
-    SignedCheckpoint, WriterId, checkpoint_sign_input, verify_checkpoints,
-};
-use usher_types::{Sha256, UnixTime};
+use usher_audit::{ChainRow, Head, LogVerifier, Report, Trust, WriterId};
+use usher_types::UnixTime;
 
+pub(crate) use self::follow::STATEMENTS as FOLLOW_STATEMENTS;
+pub use self::follow::{Cursor, ParseCursorError, follow};
 use crate::{
-    Conn, Store, StoreError, chain,
+    Conn, StoreError, chain,
     conn::query,
     row::{Columns, Row, statements},
 };
 
-/// Rows that are in memory at one time while the log is checked.
-const PAGE: i64 = 1000;
+/// Rows that are in memory at one time while the log is looked through.
+const PAGE: u32 = 1000;
 
 statements! {
-    PAGE_AFTER = "SELECT position, writer, sequence, hash, body FROM audit WHERE position > $1 ORDER BY position LIMIT $2";
-    NEWER_ROWS = "SELECT position, writer, sequence, hash FROM audit WHERE position > $1 ORDER BY position";
-    LAST_CHECKPOINT = "SELECT number, position, body FROM audit_checkpoints ORDER BY number DESC LIMIT 1";
-    CHECKPOINTS = "SELECT body, signature FROM audit_checkpoints ORDER BY number";
-    ADD_CHECKPOINT = "INSERT INTO audit_checkpoints (number, position, body, signature, key_id, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6)";
+    PAGE_AFTER = "SELECT position, writer, sequence, previous_hash, hash, body FROM audit
+        WHERE position > $1 ORDER BY position LIMIT $2";
+    PAGE_BEFORE = "SELECT position, writer, sequence, previous_hash, hash, body FROM audit
+        WHERE position < $1 ORDER BY position DESC LIMIT $2";
+    OF_WRITER = "SELECT position, writer, sequence, previous_hash, hash, body FROM audit
+        WHERE writer = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    HEADS = "SELECT a.writer, a.sequence, a.hash FROM audit_writers w
+        JOIN audit a ON a.writer = w.writer AND a.sequence = (SELECT MAX(b.sequence) FROM audit b WHERE b.writer = w.writer)
+        ORDER BY a.writer";
+    LAST_POSITION = "SELECT MAX(position) AS position FROM audit";
+    POSITION_BEFORE = "SELECT MAX(position) AS position FROM audit_checkpoints
+        WHERE number < (SELECT MIN(number) FROM audit_checkpoints WHERE created_at >= $1)";
+    POSITION_BEHIND = "SELECT MIN(position) AS position FROM audit_checkpoints
+        WHERE number > (SELECT MAX(number) FROM audit_checkpoints WHERE created_at <= $1)";
 }
 
-/// A row of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditRow {
-    /// Its place in the log.
-    pub position: i64,
-    /// Its place in its writer's chain, and its bytes.
-    pub row: ChainRow,
-}
-
-impl AuditRow {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        let chain = ChainRow {
-            writer: row.parse("writer")?,
-            sequence: row.number("sequence")?,
-            hash: row.parse("hash")?,
-            bytes: row.bytes("body")?,
-        };
-        Ok(Self { position: row.int("position")?, row: chain })
-    }
+fn read_row(row: &Row) -> Result<ChainRow, StoreError> {
+    Ok(ChainRow {
+        position: row.int("position")?,
+        writer: row.parse("writer")?,
+        sequence: row.number("sequence")?,
+        previous: row.parse("previous_hash")?,
+        hash: row.parse("hash")?,
+        bytes: row.bytes("body")?,
+    })
 }
 
 /// At most `limit` rows behind position `after`, oldest first.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
-pub async fn page(conn: &mut Conn, after: i64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+pub async fn page(conn: &mut Conn, after: i64, limit: u32) -> Result<Vec<ChainRow>, StoreError> {
     let query = query(PAGE_AFTER).bind(after).bind(i64::from(limit));
-    query.fetch_all(conn).await?.iter().map(AuditRow::read).collect()
+    query.fetch_all(conn).await?.iter().map(read_row).collect()
 }
 
-/// All checkpoints, oldest first. Export them: they show that the log was cut only where its keeper cannot change them.
+/// At most `limit` rows before position `before`, newest first.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
-pub async fn checkpoints(conn: &mut Conn) -> Result<Vec<SignedCheckpoint>, StoreError> {
-    let rows = query(CHECKPOINTS).fetch_all(conn).await?;
-    rows.iter()
-        .map(|row| {
-            let signature = row.bytes("signature")?.try_into();
-            let signature = signature.map_err(|_error| StoreError::Corrupt { column: "signature" })?;
-            Ok(SignedCheckpoint { bytes: row.bytes("body")?, signature })
-        })
-        .collect()
+pub async fn page_before(conn: &mut Conn, before: i64, limit: u32) -> Result<Vec<ChainRow>, StoreError> {
+    let query = query(PAGE_BEFORE).bind(before).bind(i64::from(limit));
+    query.fetch_all(conn).await?.iter().map(read_row).collect()
 }
 
-/// Why no checkpoint was made.
-#[derive(Debug, Error)]
-pub enum MakeCheckpointError {
-    /// It could not be encoded.
-    #[error("the checkpoint could not be encoded")]
-    Encode(#[source] EncodeError),
-    /// The key did not sign.
-    #[error("the checkpoint could not be signed")]
-    Sign(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database failed.
-    #[error("the checkpoint was not stored")]
-    Store(#[source] StoreError),
+/// At most `limit` rows of `writer` behind its row `after`, oldest first.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn of_writer(
+    conn: &mut Conn,
+    writer: WriterId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<ChainRow>, StoreError> {
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let query = query(OF_WRITER).bind(writer.to_string()).bind(after).bind(i64::from(limit));
+    query.fetch_all(conn).await?.iter().map(read_row).collect()
 }
 
-impl From<StoreError> for MakeCheckpointError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+/// Where every writer's chain stands, sorted by writer.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn heads(conn: &mut Conn) -> Result<Vec<Head>, StoreError> {
+    query(HEADS).fetch_all(conn).await?.iter().map(chain::read_head).collect()
+}
+
+/// Position of the last row, 0 when there is none.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn last_position(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(query(LAST_POSITION).fetch_one(conn).await?.int_opt("position")?.unwrap_or(0))
+}
+
+/// A position behind which all rows of `time` and later lie. Checkpoints are the index, one a minute: give a time a
+/// little earlier than you mean.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn position_before(conn: &mut Conn, time: UnixTime) -> Result<i64, StoreError> {
+    let row = query(POSITION_BEFORE).bind(time.as_millis()).fetch_one(conn).await?;
+    match row.int_opt("position")? {
+        Some(position) => Ok(position),
+        // Every checkpoint is older, or every one is newer.
+        None => checkpoints::last_position_before(conn, time).await,
     }
 }
 
-impl Store {
-    /// Signs how far the log has come and stores that; `None` when nothing was written since the checkpoint before.
-    /// `sign` gets the exact bytes to sign and answers `r || s`; it may take its time, nobody waits for it. `None` also
-    /// when another broker was faster. Call it about every minute and at the end.
-    ///
-    /// # Errors
-    /// [`MakeCheckpointError`]; then nothing was stored.
-    pub async fn checkpoint<E, F>(
-        &self,
-        key_id: &str,
-        sign: impl FnOnce(Vec<u8>) -> F,
-        now: UnixTime,
-    ) -> Result<Option<SignedCheckpoint>, MakeCheckpointError>
-    where
-        F: Future<Output = Result<[u8; 64], E>>,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let mut reader = self.read().await?;
-        let last = query(LAST_CHECKPOINT).fetch_optional(&mut reader).await.map_err(StoreError::from)?;
-        let (number, after, previous) = match &last {
-            Some(row) => {
-                let number: u64 = row.number("number")?;
-                (number.saturating_add(1), row.int("position")?, Some(Sha256::of(&row.bytes("body")?)))
-            }
-            None => (1, 0, None),
-        };
-        let newer = query(NEWER_ROWS).bind(after).fetch_all(&mut reader).await.map_err(StoreError::from)?;
-        drop(reader);
-        let Some(newest) = newer.last() else { return Ok(None) };
-        let position = newest.int("position")?;
-        let mut heads = BTreeMap::<WriterId, Head>::new();
-        for row in &newer {
-            let head = chain::read_head(row)?;
-            heads.insert(head.writer, head);
-        }
-        let checkpoint =
-            Checkpoint { number, issued_at: now, previous, heads: heads.into_values().collect() };
-        let bytes = checkpoint.encode().map_err(MakeCheckpointError::Encode)?;
-        let signature = sign(checkpoint_sign_input(&bytes)).await;
-        let signature = signature.map_err(|error| MakeCheckpointError::Sign(error.into()))?;
-        let mut tx = self.begin().await?;
-        let last = query(LAST_CHECKPOINT).fetch_optional(&mut tx).await.map_err(StoreError::from)?;
-        if last.map(|row| row.number("number")).transpose()?.unwrap_or(0) >= number {
-            return Ok(None);
-        }
-        query(ADD_CHECKPOINT)
-            .bind(i64::try_from(number).unwrap_or(i64::MAX))
-            .bind(position)
-            .bind(bytes.as_slice())
-            .bind(signature.as_slice())
-            .bind(key_id)
-            .bind(now.as_millis())
-            .execute(&mut tx)
-            .await
-            .map_err(StoreError::from)?;
-        tx.commit().await?;
-        Ok(Some(SignedCheckpoint { bytes, signature }))
-    }
-}
-
-/// What the check of a log found good.
-#[derive(Clone, Debug)]
-pub struct VerifiedLog {
-    /// Where each writer's chain ends.
-    pub heads: Heads,
-    /// How many checkpoints hold.
-    pub checkpoints: usize,
-}
-
-/// Why a log is not good, or could not be looked at.
-#[derive(Debug, Error)]
-pub enum VerifyLogError {
-    /// A row was changed, deleted, moved, or written twice.
-    #[error("the audit log was tampered with")]
-    Chain(#[source] ChainFault),
-    /// A checkpoint does not hold.
-    #[error("the audit log's checkpoints do not hold")]
-    Checkpoint(#[source] CheckpointError),
-    /// The database failed, or holds what cannot be read.
-    #[error("the audit log could not be read")]
-    Store(#[source] StoreError),
-}
-
-impl From<StoreError> for VerifyLogError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
+/// A position up to which all rows of `time` and earlier lie, `None` for the end of the log. As exact as
+/// [`position_before`].
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn position_behind(conn: &mut Conn, time: UnixTime) -> Result<Option<i64>, StoreError> {
+    let row = query(POSITION_BEHIND).bind(time.as_millis()).fetch_one(conn).await?;
+    row.int_opt("position")
 }
 
 /// Checks the whole log in one snapshot: every row's bytes and place, and what the checkpoints say. `keys` are the
-/// checkpoint keys (uncompressed SEC1 points), from a place that whoever could edit the log could not edit.
+/// public keys that may have signed them.
 ///
 /// # Errors
-/// [`VerifyLogError`] for the first thing that is wrong.
-pub async fn verify(conn: &mut Conn, keys: &[[u8; 65]]) -> Result<VerifiedLog, VerifyLogError> {
-    let signed = checkpoints(conn).await?;
-    let checkpoints = verify_checkpoints(&signed, keys).map_err(VerifyLogError::Checkpoint)?;
-    let mut verifier = ChainVerifier::new(&checkpoints);
+/// [`StoreError`] when the database fails; what is wrong with the log is in the report.
+pub async fn verify(conn: &mut Conn, keys: &[[u8; 65]]) -> Result<Report, StoreError> {
+    verify_against(conn, keys, Trust::Named, &[]).await
+}
+
+/// The same with what is known from outside of the database: which of the keys to trust, and heads that were seen
+/// earlier.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_against(
+    conn: &mut Conn,
+    keys: &[[u8; 65]],
+    trust: Trust<'_>,
+    copies: &[Head],
+) -> Result<Report, StoreError> {
+    let mut verifier = LogVerifier::new();
+    copies.iter().for_each(|head| verifier.expect(head));
+    checkpoints::each(conn, |signed| verifier.checkpoint(signed, keys)).await?;
     let mut after = 0;
     loop {
-        let rows =
-            query(PAGE_AFTER).bind(after).bind(PAGE).fetch_all(&mut *conn).await.map_err(StoreError::from)?;
+        let rows = query(PAGE_AFTER).bind(after).bind(i64::from(PAGE)).fetch_all(&mut *conn).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.int("position")?;
         for row in &rows {
-            let row = AuditRow::read(row)?;
-            verifier.push(&row.row).map_err(VerifyLogError::Chain)?;
-            after = row.position;
-        }
-        if rows.is_empty() {
-            break;
+            match read_row(row) {
+                Ok(row) => verifier.row(&row),
+                Err(StoreError::Corrupt { .. }) => verifier.unreadable(row.int("position")?),
+                Err(error) => return Err(error),
+            }
         }
     }
-    let heads = verifier.finish().map_err(VerifyLogError::Chain)?;
-    Ok(VerifiedLog { heads, checkpoints: checkpoints.len() })
+    Ok(verifier.finish(trust))
 }

@@ -14,6 +14,7 @@ statements! {
     APPEND = "INSERT INTO audit (writer, sequence, previous_hash, hash, body) VALUES ($1, $2, $3, $4, $5)";
     OWN_HEAD = "SELECT writer, sequence, hash FROM audit WHERE writer = $1 ORDER BY sequence DESC LIMIT 1";
     LAST_ROW = "SELECT writer, sequence, hash FROM audit ORDER BY position DESC LIMIT 1";
+    ADD_WRITER = "INSERT INTO audit_writers (writer, checkpointed) VALUES ($1, 0)";
     LAST_CHECKPOINT = "SELECT body FROM audit_checkpoints ORDER BY number DESC LIMIT 1";
 }
 
@@ -45,6 +46,7 @@ impl Chain {
             after: after.as_ref().map(read_head).transpose()?,
             checkpoint: checkpoint.map(|row| row.bytes("body")).transpose()?.map(|body| Sha256::of(&body)),
         };
+        query(ADD_WRITER).bind(writer.to_string()).execute(conn).await?;
         let record = Record { at: now, actor: Actor::System, client_address: None, event };
         append(conn, Head::genesis(writer), &record).await
     }

@@ -89,6 +89,9 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
     let modules = [
         ("addresses", addresses::STATEMENTS),
         ("audit", audit::STATEMENTS),
+        ("audit::checkpoints", audit::checkpoints::STATEMENTS),
+        ("audit::export", audit::export::STATEMENTS),
+        ("audit::follow", audit::FOLLOW_STATEMENTS),
         ("chain", chain::STATEMENTS),
         ("connections", connections::STATEMENTS),
         ("desired", desired::STATEMENTS),

@@ -6,7 +6,7 @@ use axum::{
     routing::{get, put},
 };
 use usher_api::v1::{Page, ProjectGroup, SetProjectGroup};
-use usher_audit::Event;
+use usher_audit::{Event, RoleInProject};
 use usher_store::{
     project_groups::{self, Role},
     project_users,
@@ -69,6 +69,8 @@ async fn set(
     let now = change.info.now;
     let project = projects::find(&mut change.tx, &project).await?;
     let group = groups::find(&mut change.tx, &group).await?;
+    let before = project_groups::list(&mut change.tx, project.id).await?;
+    let before = before.into_iter().find(|before| before.group_id == group.id);
     let set = project_groups::set(&mut change.tx, project.id, &group, role, now).await?;
     let set = set.ok_or_else(|| ApiError::not_found("project", project.slug.as_str()))?;
     project_users::allocate(&mut change.tx, Scope::Project(project.id), now).await?;
@@ -78,6 +80,10 @@ async fn set(
             group_id: group.id,
             server_access: set.server_access,
             server_admin: set.server_admin,
+            before: before.map(|before| RoleInProject {
+                server_access: before.server_access,
+                server_admin: before.server_admin,
+            }),
         })
         .await?;
     change.commit().await?;

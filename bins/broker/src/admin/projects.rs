@@ -5,7 +5,7 @@ use usher_account_lifecycle::allocate;
 use usher_api::v1::{
     AdminSudo, CertificateType, CreateProject, KeyCustody, Page, PortForwarding, Project, UpdateProject,
 };
-use usher_audit::{Code, Event, ForwardingRule};
+use usher_audit::{Code, Event, ForwardingRule, ProjectSettings};
 use usher_identity::ApprovedUser;
 use usher_keystore::Custody;
 use usher_store::{
@@ -229,24 +229,42 @@ async fn update(
     };
     let after = projects::update(&mut change.tx, &before, &wanted).await?;
     if after != before {
-        change.audit(updated(&after, &wanted)).await?;
+        change.audit(updated(&before, &after)).await?;
     }
     let shown = shown(&mut change.tx, after).await?;
     change.commit().await?;
     Ok(Answer::ok(shown))
 }
 
-fn updated(project: &projects::Project, change: &ProjectChange) -> Event {
+fn updated(before: &projects::Project, after: &projects::Project) -> Event {
+    let (old, new) = (changed(before, after), changed(after, before));
     Event::ProjectUpdate {
-        project_id: project.id,
-        certificate_lifetime_seconds: change.certificate_lifetime_seconds,
-        clock_skew_seconds: change.clock_skew_seconds,
-        port_forwarding: change.port_forwarding.map(|rule| match rule {
+        project_id: after.id,
+        certificate_lifetime_seconds: new.certificate_lifetime_seconds,
+        clock_skew_seconds: new.clock_skew_seconds,
+        port_forwarding: new.port_forwarding,
+        admin_sudo: new.admin_sudo,
+        before: Some(old),
+    }
+}
+
+/// The settings of `project` in which it is not like `other`.
+fn changed(project: &projects::Project, other: &projects::Project) -> ProjectSettings {
+    fn unlike<T: PartialEq + Copy>(value: T, other: T) -> Option<T> {
+        (value != other).then_some(value)
+    }
+    ProjectSettings {
+        certificate_lifetime_seconds: unlike(
+            project.certificate_lifetime_seconds,
+            other.certificate_lifetime_seconds,
+        ),
+        clock_skew_seconds: unlike(project.clock_skew_seconds, other.clock_skew_seconds),
+        port_forwarding: unlike(project.port_forwarding, other.port_forwarding).map(|rule| match rule {
             usher_store::PortForwarding::All => ForwardingRule::All,
             usher_store::PortForwarding::Local => ForwardingRule::Local,
             usher_store::PortForwarding::Off => ForwardingRule::Off,
         }),
-        admin_sudo: change.admin_sudo.map(|rule| Code::new(rule.as_str())),
+        admin_sudo: unlike(project.admin_sudo, other.admin_sudo).map(|rule| Code::new(rule.as_str())),
     }
 }
 

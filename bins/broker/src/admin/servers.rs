@@ -2,7 +2,7 @@
 
 use axum::{Router, extract::State, routing::get};
 use usher_api::v1::{AccountConflict, Address, Page, Server, ServerRole, ServerState, UpdateServer};
-use usher_audit::{Event, Role};
+use usher_audit::{Event, Role, ServerPlace};
 use usher_enrollment::{Placement, Topology};
 use usher_store::{Conn, servers, tokens};
 use usher_types::{Label, ServerId, UnixTime};
@@ -33,10 +33,14 @@ pub(super) fn role(placement: &Placement) -> ServerRole {
     }
 }
 
-pub(super) fn audit_role(placement: &Placement) -> Role {
-    match placement.role() {
-        usher_enrollment::ServerRole::Bastion => Role::Bastion,
-        usher_enrollment::ServerRole::Target => Role::Target,
+pub(crate) fn audited(placement: &Placement) -> ServerPlace {
+    ServerPlace {
+        role: match placement.role() {
+            usher_enrollment::ServerRole::Bastion => Role::Bastion,
+            usher_enrollment::ServerRole::Target => Role::Target,
+        },
+        bastion_group: placement.bastion_group().cloned(),
+        via: placement.via().cloned(),
     }
 }
 
@@ -153,14 +157,9 @@ async fn update(
     if after != *before {
         check_topology(&mut change.tx, &after, Some(server.id), now).await?;
         servers::set_placement(&mut change.tx, server.id, &after).await?;
-        change
-            .audit(Event::ServerUpdate {
-                server_id: server.id,
-                role: audit_role(&after),
-                bastion_group: after.bastion_group().cloned(),
-                via: after.via().cloned(),
-            })
-            .await?;
+        let before = Some(audited(&server.placement));
+        let ServerPlace { role, bastion_group, via } = audited(&after);
+        change.audit(Event::ServerUpdate { server_id: server.id, role, bastion_group, via, before }).await?;
         server.placement = after;
     }
     if let Some(port) = body.ssh_port {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Router, extract::State, routing::get};
 use usher_api::v1::{CreateToken, CreatedToken, EnrollmentToken, Page};
-use usher_audit::Event;
+use usher_audit::{Event, Restriction, ServerPlace};
 use usher_enrollment::{PastedToken, TokenTerms};
 use usher_identity::TeamAdmin;
 use usher_store::{Conn, tokens};
@@ -92,7 +92,7 @@ async fn create(
     let token = new_token(body, project.id, &caller, pasted.token(), now)?;
     servers::check_topology(&mut change.tx, &token.terms.placement, None, now).await?;
     tokens::create(&mut change.tx, &token).await?;
-    change.audit(created(&token)).await?;
+    change.audit(created(&token)?).await?;
     change.commit().await?;
     let answer = CreatedToken { enrollment_token: shown(token), token: pasted.reveal().to_string() };
     Ok(Answer::created(answer).shown_once())
@@ -142,18 +142,25 @@ fn field(name: &str, error: &dyn std::error::Error) -> ApiError {
     ApiError::invalid(format!("{name}: {error}"))
 }
 
-fn created(token: &tokens::Token) -> Event {
+fn created(token: &tokens::Token) -> Result<Event, ApiError> {
     let terms = &token.terms;
-    Event::TokenCreate {
+    let ServerPlace { role, bastion_group, via } = servers::audited(&terms.placement);
+    let restriction = |text: Option<String>| text.map(Restriction::try_from).transpose();
+    let name_pattern = restriction(terms.name_pattern.as_ref().map(ToString::to_string));
+    let cidr = restriction(terms.cidr.as_ref().map(ToString::to_string));
+    Ok(Event::TokenCreate {
         token_id: terms.id,
         project_id: terms.project_id,
         description: token.description.clone(),
-        role: servers::audit_role(&terms.placement),
-        bastion_group: terms.placement.bastion_group().cloned(),
-        via: terms.placement.via().cloned(),
+        role,
+        bastion_group,
+        via,
         max_uses: terms.max_uses,
         expires_at: terms.expires_at,
-    }
+        labels: terms.labels.clone(),
+        name_pattern: name_pattern.map_err(ApiError::internal)?,
+        cidr: cidr.map_err(ApiError::internal)?,
+    })
 }
 
 async fn revoke(

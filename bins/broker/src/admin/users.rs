@@ -6,7 +6,7 @@ use axum::{
     routing::{get, post},
 };
 use usher_api::v1::{CreateUser, CreatedUser, Page, SetUpCode, UpdateUser, User, UserStatus};
-use usher_audit::Event;
+use usher_audit::{Event, UserProperties};
 use usher_identity::UserRecord;
 use usher_sign_in::SET_UP_LIFETIME;
 use usher_store::{
@@ -194,7 +194,11 @@ fn events(before: &UserRecord, after: &UserRecord) -> Vec<Event> {
     let display_name = (before.display_name != after.display_name).then(|| after.display_name.clone());
     let team_admin = (before.team_admin != after.team_admin).then_some(after.team_admin);
     if display_name.is_some() || team_admin.is_some() {
-        events.push(Event::UserUpdate { user_id, display_name, team_admin });
+        let before = UserProperties {
+            display_name: display_name.as_ref().map(|_new| before.display_name.clone()),
+            team_admin: team_admin.map(|_new| before.team_admin),
+        };
+        events.push(Event::UserUpdate { user_id, display_name, team_admin, before: Some(before) });
     }
     events
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,10 +10,10 @@ use usher_api::v1::SetUpCode;
 use usher_audit::Event;
 use usher_identity::DeviceState;
 use usher_keystore::forbid_core_dumps;
-use usher_store::{KeyPurpose, audit, devices, keys, users};
+use usher_store::{devices, users};
 use usher_types::{DeviceId, UserName};
 
-use super::{AuditCommand, Command, ConfigCommand, DeviceCommand, Init, Place, UserCommand, output::Output};
+use super::{Command, ConfigCommand, DeviceCommand, Init, Place, UserCommand, output::Output};
 use crate::{
     AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATA_DIR, Server, database,
     init::{self, InitOptions},
@@ -41,7 +41,7 @@ pub(super) fn run(command: Command, output: Output) -> Result<()> {
     // Before any key is in memory.
     forbid_core_dumps()?;
     match command {
-        Command::Audit(AuditCommand::Verify(place)) => block_on(verify_audit(place, output)),
+        Command::Audit(command) => block_on(super::audit::run(command, output)),
         Command::ClientUrl(place) => block_on(client_url(place, output)),
         Command::Config(ConfigCommand::Check(place)) => check_config(&place, output),
         Command::Config(ConfigCommand::Default) => default_config(output),
@@ -61,7 +61,7 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 /// The configuration: named, or of the data directory, or the system's.
-fn load(place: &Place) -> Result<Config> {
+pub(super) fn load(place: &Place) -> Result<Config> {
     let mut config = Config::load(&config_file(place))?;
     if let Some(directory) = &place.data_dir {
         config.data_dir.clone_from(directory);
@@ -206,34 +206,6 @@ fn check_config(place: &Place, output: Output) -> Result<()> {
     let text = format!(
         "The configuration is good.\npublic_url = {}\nlisten = {}\ndata_dir = {}",
         value.public_url, value.listen, value.data_dir
-    );
-    Ok(output.print(&value, &text)?)
-}
-
-#[derive(Serialize)]
-struct VerifiedAudit {
-    rows: u64,
-    writers: usize,
-    checkpoints: usize,
-}
-
-async fn verify_audit(place: Place, output: Output) -> Result<()> {
-    let config = load(&place)?;
-    let store = database::open(&config).await?;
-    let mut reader = store.read().await?;
-    let mut known = Vec::new();
-    for key in keys::of_team(&mut reader, KeyPurpose::Audit).await? {
-        known.push(<[u8; 65]>::try_from(key.public).ok().context("a stored checkpoint key is damaged")?);
-    }
-    let verified = audit::verify(&mut reader, &known).await?;
-    let value = VerifiedAudit {
-        rows: verified.heads.rows(),
-        writers: verified.heads.iter().count(),
-        checkpoints: verified.checkpoints,
-    };
-    let text = format!(
-        "The audit log is good: {} rows of {} writers, {} checkpoints.",
-        value.rows, value.writers, value.checkpoints
     );
     Ok(output.print(&value, &text)?)
 }

@@ -11,7 +11,7 @@ use usher_store::{
     connections::{CertificateRow, NewConnection},
     servers::Server,
 };
-use usher_types::{HOP_LOGIN, UnixTime};
+use usher_types::{HOP_LOGIN, Sha256, UnixTime};
 
 use super::{Asked, Planned, audit_record, failed, issuance::Issued, record, routes::Bastions};
 use crate::{AppState, error::ApiError, keys::Authorities, random, request::RequestInfo};
@@ -96,16 +96,17 @@ pub(super) async fn sign(
     })
 }
 
-fn audited(certificate: &Certificate) -> Result<IssuedCertificate, ApiError> {
+fn audited((certificate, key): &(Certificate, Sha256)) -> Result<IssuedCertificate, ApiError> {
     let serial = Serial::new(certificate.serial().get());
     Ok(IssuedCertificate {
         serial: serial.ok_or_else(|| ApiError::internal("a certificate without a serial"))?,
         sha256: certificate.sha256(),
         principal: certificate.principal().clone(),
+        key: Some(*key),
     })
 }
 
-fn remembered(certificate: &Certificate) -> CertificateRow {
+fn remembered((certificate, _): &(Certificate, Sha256)) -> CertificateRow {
     CertificateRow {
         principal: certificate.principal().clone(),
         serial: certificate.serial().get(),
@@ -126,7 +127,7 @@ impl Signing<'_> {
         &self,
         bastions: &Bastions,
         target: &Server,
-        certificates: &mut Vec<Certificate>,
+        certificates: &mut Vec<(Certificate, Sha256)>,
     ) -> Result<Route, ApiError> {
         let mut legs = Vec::with_capacity(bastions.len().saturating_add(1));
         let behind = bastions.iter().skip(1).chain([target]);
@@ -134,7 +135,7 @@ impl Signing<'_> {
             // The first key is the target's.
             let key = index.saturating_add(1);
             let certificate = self.certificate(self.grant.hop(bastion.id, next.id), bastion, key).await?;
-            legs.push(leg(bastion, HOP_LOGIN, key, &certificate, index > 0));
+            legs.push(leg(bastion, HOP_LOGIN, key, &certificate.0, index > 0));
             certificates.push(certificate);
         }
         let source = match bastions.last() {
@@ -143,21 +144,22 @@ impl Signing<'_> {
         };
         let certificate = self.certificate(self.grant.target(source), target, 0).await?;
         let login = self.grant.capabilities().login.as_str();
-        legs.push(leg(target, login, 0, &certificate, !bastions.is_empty()));
+        legs.push(leg(target, login, 0, &certificate.0, !bastions.is_empty()));
         certificates.push(certificate);
         Ok(Route { legs })
     }
 
-    /// Signed by the CA of the project that `server` belongs to: its sshd trusts no other.
+    /// Signed by the CA of the project that `server` belongs to: its sshd trusts no other. With that CA's fingerprint.
     async fn certificate(
         &self,
         grant: LegGrant,
         server: &Server,
         key: usize,
-    ) -> Result<Certificate, ApiError> {
+    ) -> Result<(Certificate, Sha256), ApiError> {
         let key = self.keys.get(key).ok_or_else(|| ApiError::internal("fewer keys than legs"))?;
-        let (authority, _) = self.authorities.of(server)?;
-        Ok(usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await?)
+        let (authority, fingerprint) = self.authorities.of(server)?;
+        let certificate = usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await?;
+        Ok((certificate, fingerprint))
     }
 }
 

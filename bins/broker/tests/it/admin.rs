@@ -66,7 +66,7 @@ async fn device_of(team: &Team, caller: &Caller) -> String {
 async fn events_after(team: &Team, position: i64) -> Vec<String> {
     let rows = audit::page(&mut team.store().read().await.unwrap(), position, 1000).await.unwrap();
     rows.iter()
-        .map(|row| serde_json::from_slice::<Value>(&row.row.bytes).unwrap())
+        .map(|row| serde_json::from_slice::<Value>(&row.bytes).unwrap())
         .map(|row| row["event"]["type"].as_str().unwrap().to_owned())
         .filter(|kind| kind != "log.start")
         .collect()
@@ -184,7 +184,7 @@ async fn every_change_is_written_down_once_and_the_log_verifies() {
     });
     assert_eq!((&first["event"]["actor"], &first["event"]["client_address"]), (&actor, &json!(PEER)));
     let log = audit::verify(&mut team.store().read().await.unwrap(), &[]).await.unwrap();
-    assert_eq!(log.heads.rows(), u64::try_from(last_position(&team).await).unwrap());
+    assert_eq!(log.rows, u64::try_from(last_position(&team).await).unwrap());
 }
 
 #[tokio::test]

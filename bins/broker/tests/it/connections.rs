@@ -141,6 +141,7 @@ async fn a_certificate_is_released_with_its_rows() {
             "serial": serial.to_string(),
             "sha256": Sha256::of(&blob),
             "principal": format!("alice@{}", web.id),
+            "key": team.events("ca_key.create").await[0]["key"],
         }])
     );
     let row = team.audit().await.into_iter().find(|row| row["event"]["type"] == "connection.issue").unwrap();

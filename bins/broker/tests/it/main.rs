@@ -4,6 +4,7 @@
 
 mod admin;
 mod admins;
+mod audit;
 mod bad_input;
 mod broker;
 mod caller;
@@ -13,6 +14,7 @@ mod custody;
 mod enrollment;
 mod fleet;
 mod kms;
+mod ledger;
 mod limits;
 mod locks;
 mod openapi;

@@ -321,7 +321,7 @@ impl Team {
     pub(crate) async fn audit(&self) -> Vec<Value> {
         let mut reader = self.store().read().await.unwrap();
         let rows = audit::page(&mut reader, 0, 100_000).await.unwrap();
-        rows.iter().map(|row| serde_json::from_slice(&row.row.bytes).unwrap()).collect()
+        rows.iter().map(|row| serde_json::from_slice(&row.bytes).unwrap()).collect()
     }
 
     /// The audit log's events of one type.

@@ -56,7 +56,9 @@ async fn call_everything(client: &Client) {
     call_projects(client).await;
     call_keys(client).await;
     call_directory(client).await;
-    asked(client.audit(&v1::AuditQuery { after: Some(7), limit: Some(9) }).await);
+    asked(
+        client.audit(&v1::AuditQuery { after: Some(7), limit: Some(9), ..v1::AuditQuery::default() }).await,
+    );
     let name: HostName = "s".parse().unwrap();
     asked(client.enroll(&v1::EnrollRequest { token: String::new(), name, facts: facts() }).await);
     asked(client.agent_state(&v1::StateQuery::default()).await);

@@ -236,7 +236,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("POST", "/v1/tokens", Guard::Admin, "CreateToken", "CreatedToken", "Create an enrollment token"),
     endpoint("GET", "/v1/tokens/{token}", Guard::Admin, "", "EnrollmentToken", "One enrollment token"),
     endpoint("DELETE", "/v1/tokens/{token}", Guard::Admin, "", "", "Revoke an enrollment token"),
-    endpoint("GET", "/v1/audit", Guard::Admin, "", "AuditPage", "The audit log, oldest first"),
+    endpoint(
+        "GET",
+        "/v1/audit",
+        Guard::Admin,
+        "",
+        "AuditPage",
+        "The audit log: search, page by page, and follow",
+    ),
     endpoint(
         "GET",
         "/v1/agent/state",

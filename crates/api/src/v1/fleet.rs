@@ -322,29 +322,103 @@ impl std::fmt::Debug for CreatedToken {
     }
 }
 
-/// Query of `GET /v1/audit`.
+/// Which way a page of the audit log goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditOrder {
+    /// From the newest row back.
+    Newest,
+    /// From the oldest row on.
+    #[default]
+    Oldest,
+}
+
+/// Query of `GET /v1/audit`. Filters are all to be met; users, servers and projects are named or given by id, ids of
+/// what is gone included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// Rows after this position; from the first when absent.
+    /// Which way; `oldest` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<AuditOrder>,
+    /// Where to go on: `next` or `follow` of an earlier answer, with the same order and filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Oldest first: rows after this position, when there is no cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<i64>,
     /// At most this many; 100 when absent, at most 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Events of this type (`user.disable`), or of all types of a noun (`user`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// Done by this user or server, or by `operator`, `system` or `anonymous`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// By or about this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// By or about this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// About this project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<UnixTime>,
+    /// Not after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixTime>,
+    /// Rows whose JSON text holds this, in either case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl AuditQuery {
+    /// The query string, without `?`.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten();
+        let pairs = fields.map(|(name, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{name}={}", percent_encoded(&text))
+        });
+        pairs.collect::<Vec<_>>().join("&")
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters as `%XX`.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// A page of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditPage {
-    /// The rows, oldest first.
+    /// The rows, in the order that was asked for. May be fewer than the limit, even none, with more to come.
     pub items: Vec<AuditEvent>,
+    /// The cursor for the next page of the same search; absent when everything was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The cursor for what is written from now on, oldest first.
+    pub follow: String,
 }
 
 /// One row of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEvent {
-    /// Position in the log; give the last one to `after`.
+    /// Position in the log.
     pub position: i64,
     /// The process that wrote it.
     pub writer: String,

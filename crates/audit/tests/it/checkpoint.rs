@@ -1,33 +1,15 @@
 //! Signed checkpoints: truncation, forks, and forged checkpoints.
 
-use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+use p256::ecdsa::{Signature, signature::Signer as _};
 use usher_audit::{
-    ChainFault, Checkpoint, CheckpointError, Event, Head, SignedCheckpoint, checkpoint_sign_input,
-    verify_chain_against, verify_checkpoints,
+    ChainRow, Checkpoint, CheckpointError, CheckpointFault, Event, Fault, Head, LogVerifier, RowFault,
+    SignedCheckpoint, Trust, Witness, thumbprint,
 };
 use usher_types::Sha256;
 
-use crate::fixture::{NOW, append, head_of, log, user_id, writer};
-
-fn key(seed: u8) -> SigningKey {
-    SigningKey::from_slice(&[seed; 32]).unwrap()
-}
-
-fn public(key: &SigningKey) -> [u8; 65] {
-    key.verifying_key().to_sec1_point(false).as_bytes().try_into().unwrap()
-}
-
-fn sign(key: &SigningKey, checkpoint: &Checkpoint) -> SignedCheckpoint {
-    let bytes = checkpoint.encode().unwrap();
-    let signature: Signature = key.sign(&checkpoint_sign_input(&bytes));
-    SignedCheckpoint { bytes, signature: signature.to_bytes().into() }
-}
-
-/// The state of [`log`] at its end.
-fn checkpoint() -> Checkpoint {
-    let heads = vec![head_of(&log(), writer(1)), head_of(&log(), writer(2))];
-    Checkpoint { number: 1, issued_at: NOW, previous: None, heads }
-}
+use crate::fixture::{
+    NOW, against, append, checkpoint, head_of, key, log, public, row_fault, sign, user_id, writer,
+};
 
 #[test]
 fn survives_signing() {
@@ -83,17 +65,21 @@ fn a_log_that_went_on_still_verifies() {
     let mut rows = log();
     let head = head_of(&rows, writer(2));
     append(&mut rows, head, Event::UserDisable { user_id: user_id(1) });
-    assert_eq!(verify_chain_against(rows, &[checkpoint()]).unwrap().rows(), 12);
+    let report = against(&rows, &[checkpoint()]);
+    assert!(report.is_good());
+    assert_eq!((report.rows, report.unsigned_rows, report.checkpoints), (12, 1, 1));
+    assert_eq!(report.last_checkpoint, Some((1, NOW)));
 }
 
 #[test]
 fn finds_a_log_that_was_cut() {
     let mut rows = log();
     rows.pop();
-    let fault = verify_chain_against(rows, &[checkpoint()]).unwrap_err();
-    assert_eq!(fault, ChainFault::Truncated { writer: writer(2), sequence: 4 });
-    let fault = verify_chain_against([], &[checkpoint()]).unwrap_err();
-    assert_eq!(fault, ChainFault::Truncated { writer: writer(1), sequence: 7 });
+    let cut = |of, first, through| {
+        row_fault(of, first, None, RowFault::Truncated { through, witness: Witness::Checkpoint(1) })
+    };
+    assert_eq!(against(&rows, &[checkpoint()]).faults, [cut(2, 4, 4)]);
+    assert_eq!(against(&[], &[checkpoint()]).faults, [cut(1, 1, 7), cut(2, 1, 4)]);
 }
 
 #[test]
@@ -102,50 +88,128 @@ fn finds_a_log_that_was_cut_and_continued() {
     rows.pop();
     let head = head_of(&rows, writer(2));
     append(&mut rows, head, Event::UserDisable { user_id: user_id(9) });
-    let fault = verify_chain_against(rows, &[checkpoint()]).unwrap_err();
-    assert_eq!(fault, ChainFault::Forked { writer: writer(2), sequence: 4 });
+    let forked = RowFault::Forked { witness: Witness::Checkpoint(1) };
+    assert_eq!(against(&rows, &[checkpoint()]).faults, [row_fault(2, 4, Some(11), forked)]);
+}
+
+#[test]
+fn finds_a_log_that_was_cut_since_a_copy_of_it_was_made() {
+    // Nobody signed the last rows yet, but somebody has seen them.
+    let mut rows = log();
+    let mut verifier = LogVerifier::new();
+    verifier.expect(&head_of(&rows, writer(2)));
+    rows.pop();
+    rows.iter().for_each(|row| verifier.row(row));
+    let cut = RowFault::Truncated { through: 4, witness: Witness::Copy };
+    assert_eq!(verifier.finish(Trust::Named).faults, [row_fault(2, 4, None, cut)]);
+}
+
+#[test]
+fn checkpoints_may_come_after_the_rows() {
+    let forged = Checkpoint {
+        heads: vec![Head { hash: Sha256::of(b"x"), ..head_of(&log(), writer(2)) }],
+        ..checkpoint()
+    };
+    for (checkpoint, good) in [(checkpoint(), true), (forged, false)] {
+        let mut verifier = LogVerifier::new();
+        log().iter().for_each(|row| verifier.row(row));
+        verifier.checkpoint(&sign(&key(1), &checkpoint), &[public(&key(1))]);
+        assert_eq!(verifier.finish(Trust::Named).is_good(), good);
+    }
 }
 
 #[test]
 fn every_checkpoint_counts_not_only_the_last() {
-    let rows = log();
     let early = Head { writer: writer(1), sequence: 2, hash: Sha256::of(b"another row") };
     let early = Checkpoint { heads: vec![early], ..checkpoint() };
-    let fault = verify_chain_against(rows, &[early, checkpoint()]).unwrap_err();
-    assert_eq!(fault, ChainFault::Forked { writer: writer(1), sequence: 2 });
+    let previous = Some(sign(&key(1), &early).sha256());
+    let last = Checkpoint { number: 2, previous, ..checkpoint() };
+    let forked = RowFault::Forked { witness: Witness::Checkpoint(1) };
+    assert_eq!(against(&log(), &[early, last]).faults, [row_fault(1, 2, Some(2), forked)]);
 }
 
-/// Checkpoints 1 to 3.
+/// Checkpoints 1 to 4.
 fn series() -> Vec<SignedCheckpoint> {
     let mut series: Vec<SignedCheckpoint> = Vec::new();
-    for number in 1..=3 {
+    for number in 1..=4 {
         let previous = series.last().map(SignedCheckpoint::sha256);
         series.push(sign(&key(1), &Checkpoint { number, previous, ..checkpoint() }));
     }
     series
 }
 
-#[test]
-fn a_series_of_checkpoints_verifies() {
-    let verified = verify_checkpoints(&series(), &[public(&key(1))]).unwrap();
-    assert_eq!(verified.iter().map(|checkpoint| checkpoint.number).collect::<Vec<_>>(), [1, 2, 3]);
+fn faults_of(series: &[SignedCheckpoint]) -> Vec<Fault> {
+    let mut verifier = LogVerifier::new();
+    log().iter().for_each(|row| verifier.row(row));
+    series.iter().for_each(|signed| verifier.checkpoint(signed, &[public(&key(1))]));
+    verifier.finish(Trust::Named).faults
 }
 
 #[test]
-fn finds_a_checkpoint_that_is_missing_or_replaced() {
-    let check = |change: fn(&mut Vec<SignedCheckpoint>)| {
+fn a_series_of_checkpoints_verifies() {
+    assert_eq!(faults_of(&series()), []);
+}
+
+#[test]
+fn names_checkpoints_that_are_missing_or_replaced() {
+    let check = |change: fn(&mut Vec<SignedCheckpoint>), expected: &[(u64, CheckpointFault)]| {
         let mut series = series();
         change(&mut series);
-        verify_checkpoints(&series, &[public(&key(1))]).unwrap_err()
+        let expected: Vec<Fault> = expected
+            .iter()
+            .map(|(number, fault)| Fault::Checkpoint { number: *number, fault: *fault })
+            .collect();
+        assert_eq!(faults_of(&series), expected);
     };
-    let faults = [
-        check(|series| drop(series.remove(0))),
-        check(|series| drop(series.remove(1))),
-        check(|series| series.swap(1, 2)),
-        // Signed by the right key, but it does not name the one before.
-        check(|series| series[1] = sign(&key(1), &Checkpoint { number: 2, ..checkpoint() })),
-    ];
-    for fault in faults {
-        assert!(matches!(fault, CheckpointError::Continuity { .. }), "{fault}");
-    }
+    check(|series| drop(series.remove(0)), &[(1, CheckpointFault::Removed { through: 1 })]);
+    check(|series| drop(series.drain(1..3)), &[(2, CheckpointFault::Removed { through: 3 })]);
+    check(|series| series[1].signature = series[0].signature, &[(2, CheckpointFault::Signature)]);
+    check(
+        |series| series[1].bytes = b"{}".to_vec(),
+        &[(2, CheckpointFault::Malformed), (3, CheckpointFault::Discontinuous)],
+    );
+    check(
+        |series| series.swap(1, 2),
+        &[
+            (2, CheckpointFault::Removed { through: 2 }),
+            (2, CheckpointFault::Discontinuous),
+            (3, CheckpointFault::Removed { through: 3 }),
+        ],
+    );
+    // Signed by the right key, but it does not name the one before.
+    check(
+        |series| series[1] = sign(&key(1), &Checkpoint { number: 2, ..checkpoint() }),
+        &[(2, CheckpointFault::Discontinuous), (3, CheckpointFault::Discontinuous)],
+    );
+}
+
+/// A log whose second writer announces the second key, and checkpoints: one by the first key over everything, one by the
+/// second.
+fn rotated(announced: u8) -> (Vec<ChainRow>, [SignedCheckpoint; 2]) {
+    let mut rows = log();
+    let head = head_of(&rows, writer(2));
+    let key_id = thumbprint(&public(&key(announced)));
+    let head = append(&mut rows, head, Event::CheckpointKeyAnnounce { key: key_id });
+    let first = sign(&key(1), &Checkpoint { heads: vec![head_of(&rows, writer(1)), head], ..checkpoint() });
+    let previous = Some(first.sha256());
+    let second = sign(&key(2), &Checkpoint { number: 2, previous, heads: vec![head], ..checkpoint() });
+    (rows, [first, second])
+}
+
+#[test]
+fn a_new_key_is_trusted_when_the_old_one_vouches_for_its_row() {
+    let candidates = [public(&key(2)), public(&key(1))];
+    let check = |announced, trusted: &[[u8; 65]]| {
+        let (rows, checkpoints) = rotated(announced);
+        let mut verifier = LogVerifier::new();
+        checkpoints.iter().for_each(|signed| verifier.checkpoint(signed, &candidates));
+        rows.iter().for_each(|row| verifier.row(row));
+        verifier.finish(Trust::Only(trusted)).faults
+    };
+    let untrusted = |number| Fault::Checkpoint { number, fault: CheckpointFault::Untrusted };
+    assert_eq!(check(2, &[public(&key(1))]), []);
+    // A key that nobody announced, and a trusted key that nobody used.
+    assert_eq!(check(3, &[public(&key(1))]), [untrusted(2)]);
+    assert_eq!(check(2, &[public(&key(3))]), [untrusted(1), untrusted(2)]);
+    assert_eq!(check(2, &[public(&key(2))]), [untrusted(1)]);
 }

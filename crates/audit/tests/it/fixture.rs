@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use usher_audit::{
-    Actor, ChainRow, Code, Event, Head, IssuedCertificate, Record, Serial, SessionPurpose, WriterId, encode,
+    Actor, ChainRow, Checkpoint, Code, Event, Fault, Head, IssuedCertificate, LogVerifier, Record, Report,
+    RowFault, Serial, SessionPurpose, SignedCheckpoint, Trust, WriterId, checkpoint_sign_input, encode,
+    verify_chain,
 };
 use usher_types::{
     ConnectionId, DeviceId, LoginName, Principal, ProjectId, ServerId, SessionId, Sha256, UnixTime, UserId,
@@ -46,6 +49,7 @@ pub(crate) fn issue() -> Event {
             serial: Serial::new(u64::MAX).unwrap(),
             sha256: Sha256::of(b"certificate"),
             principal: Principal::login(&login, server_id),
+            key: None,
         }],
     }
 }
@@ -61,10 +65,10 @@ pub(crate) fn deny() -> Event {
 
 /// Appends a row to `rows` and gives the writer's new head.
 pub(crate) fn append(rows: &mut Vec<ChainRow>, head: Head, event: Event) -> Head {
-    let bytes = encode(&record(event)).unwrap();
-    let head = head.append(&bytes);
-    rows.push(ChainRow { writer: head.writer, sequence: head.sequence, hash: head.hash, bytes });
-    head
+    let position = i64::try_from(rows.len()).unwrap() + 1;
+    let row = head.row(position, encode(&record(event)).unwrap());
+    rows.push(row.clone());
+    row.head()
 }
 
 /// Two writers, the second beginning after the first has written four rows; then both write on.
@@ -87,5 +91,43 @@ pub(crate) fn log() -> Vec<ChainRow> {
 /// Where `writer` stands at the end of `rows`.
 pub(crate) fn head_of(rows: &[ChainRow], writer: WriterId) -> Head {
     let last = rows.iter().rfind(|row| row.writer == writer).unwrap();
-    Head { writer, sequence: last.sequence, hash: last.hash }
+    last.head()
+}
+
+pub(crate) fn row_fault(of: u8, sequence: u64, position: Option<i64>, fault: RowFault) -> Fault {
+    Fault::Row { writer: writer(of), sequence, position, fault }
+}
+
+pub(crate) fn faults(rows: &[ChainRow]) -> Vec<Fault> {
+    verify_chain(rows).faults
+}
+
+pub(crate) fn key(seed: u8) -> SigningKey {
+    SigningKey::from_slice(&[seed; 32]).unwrap()
+}
+
+pub(crate) fn public(key: &SigningKey) -> [u8; 65] {
+    key.verifying_key().to_sec1_point(false).as_bytes().try_into().unwrap()
+}
+
+pub(crate) fn sign(key: &SigningKey, checkpoint: &Checkpoint) -> SignedCheckpoint {
+    let bytes = checkpoint.encode().unwrap();
+    let signature: Signature = key.sign(&checkpoint_sign_input(&bytes));
+    SignedCheckpoint { bytes, signature: signature.to_bytes().into() }
+}
+
+/// The state of [`log`] at its end.
+pub(crate) fn checkpoint() -> Checkpoint {
+    let heads = vec![head_of(&log(), writer(1)), head_of(&log(), writer(2))];
+    Checkpoint { number: 1, issued_at: NOW, previous: None, heads }
+}
+
+/// Checks `rows` against checkpoints signed by keys that the log names.
+pub(crate) fn against(rows: &[ChainRow], checkpoints: &[Checkpoint]) -> Report {
+    let mut verifier = LogVerifier::new();
+    for checkpoint in checkpoints {
+        verifier.checkpoint(&sign(&key(1), checkpoint), &[public(&key(1))]);
+    }
+    rows.iter().for_each(|row| verifier.row(row));
+    verifier.finish(Trust::Named)
 }

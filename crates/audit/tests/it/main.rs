@@ -3,6 +3,7 @@
 
 mod chain;
 mod checkpoint;
+mod export;
 mod fixture;
 mod props;
 mod record;

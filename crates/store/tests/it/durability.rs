@@ -63,8 +63,8 @@ async fn what_was_acknowledged_survives_kill_9() {
             assert!(users.iter().any(|user| user.user_name.as_str() == name), "{name} is lost");
         }
         let log = audit::verify(&mut reader, &[]).await.unwrap();
-        let starts = log.heads.iter().count();
-        assert_eq!(usize::try_from(log.heads.rows()).unwrap(), users.len() + starts, "a row by half");
+        let starts = log.heads.len();
+        assert_eq!(usize::try_from(log.rows).unwrap(), users.len() + starts, "a row by half");
         if let Some(sqlite) = reader.as_sqlite() {
             let check = sqlx::query("PRAGMA integrity_check").fetch_one(sqlite).await.unwrap();
             assert_eq!(check.get::<String, _>(0), "ok");
@@ -126,5 +126,5 @@ async fn a_commit_whose_caller_went_away_is_heard_of() {
     }
     let mut reader = db.store.read().await.unwrap();
     assert_eq!(users::list(&mut reader).await.unwrap().len(), 2);
-    assert_eq!(audit::verify(&mut reader, &[]).await.unwrap().heads.rows(), 3);
+    assert_eq!(audit::verify(&mut reader, &[]).await.unwrap().rows, 3);
 }

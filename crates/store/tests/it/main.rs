@@ -8,6 +8,7 @@
 
 mod accounts;
 mod audit;
+mod audit_follow;
 mod connections;
 mod credentials;
 mod desired;
