@@ -11,6 +11,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
 use usher_ca::{SourceAddresses, SubjectKey};
 use usher_identity::{
     ApprovedUser, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, PublicKey, UserRecord,
@@ -24,6 +26,25 @@ use usher_policy::{
 };
 use usher_testkit::{NOW, fixture, rng};
 use usher_types::{SecretToken, TokenKind, UnixTime, UserId};
+
+/// What that many of a hundred took at most, in milliseconds; `sorted` is.
+#[must_use]
+pub fn percentile_ms(sorted: &[Duration], percent: usize) -> f64 {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+}
+
+/// A count, to be divided.
+#[must_use]
+pub fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
+/// The system's randomness.
+#[must_use]
+pub fn system_rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
 
 /// Verifies with the broker's library.
 #[derive(Clone, Copy, Debug)]

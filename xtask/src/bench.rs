@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use clap::Subcommand;
 
 use crate::{out::say, process::Cmd, workspace};
 
@@ -14,6 +15,47 @@ pub(crate) enum Mode {
     Measure,
     /// Run every bench once without timing: it must not rot.
     Smoke,
+}
+
+/// What is measured for itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// The broker as a whole: requests per second for a connection, on one core, at several concurrencies.
+    Broker {
+        /// One JSON object instead of a table, and whatever else the program takes: see its `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The audit log as the store writes it: rows per second.
+    Ledger {
+        /// Passed on to the program: see its `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// Builds what is measured, and what measures it, as they are shipped; then runs that.
+///
+/// # Errors
+/// When something does not build, or the measurement fails.
+pub(crate) fn whole(what: &What) -> Result<()> {
+    let (packages, program, args): (&[&str], _, _) = match what {
+        What::Broker { args } => (&["usher-broker", "usher-benches"], "bench-broker", args),
+        What::Ledger { args } => (&["usher-benches"], "bench-ledger", args),
+    };
+    for package in packages {
+        // One by one: together, the broker would get the features that the bench asks for.
+        let build = ["build", "--quiet", "--release", "--locked", "--bins", "--package", package];
+        if workspace::cargo()?.args(build).status()? != 0 {
+            bail!("`{package}` does not build");
+        }
+    }
+    let built = workspace::target_dir()?.join("release");
+    let mut command = Cmd::new([built.join(program)]).args(args);
+    if let What::Broker { .. } = what {
+        command = command.arg("--broker").arg(built.join("usher-broker"));
+    }
+    if command.status()? == 0 { Ok(()) } else { bail!("`{program}` failed") }
 }
 
 /// Runs them.

@@ -44,7 +44,10 @@ enum Task {
     /// Run everything that must pass.
     Test(stages::Options),
     /// Measure: mint and request figures as ratios, start-up times.
-    Bench,
+    Bench {
+        #[command(subcommand)]
+        what: Option<bench::What>,
+    },
     /// Write the files that code generates.
     Codegen {
         /// Fail when a file differs instead of writing it.
@@ -64,6 +67,12 @@ enum Task {
     },
     /// Check the dependency table.
     Layers,
+    /// Disable users while certificates are being made for them, by this broker, another one, and during an import.
+    Races {
+        /// Runs of each.
+        #[arg(long, default_value_t = 10_000)]
+        runs: u32,
+    },
     /// Check the house rules.
     Tidy,
     /// The inner stage of a host; only ever run by xtask itself.
@@ -95,7 +104,8 @@ fn run(task: Task) -> Result<ExitCode> {
         interrupt::listen()?;
     }
     let done = match task {
-        Task::Bench => bench::run(bench::Mode::Measure),
+        Task::Bench { what: None } => bench::run(bench::Mode::Measure),
+        Task::Bench { what: Some(what) } => bench::whole(&what),
         Task::Codegen { check: true } => codegen::run(codegen::Mode::Check),
         Task::Codegen { check: false } => codegen::run(codegen::Mode::Write),
         Task::E2e(options) => return e2e::run(&options),
@@ -103,6 +113,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Lab { what } => return e2e::run_by_hand(&what),
         Task::LabInit { plan } => lab::init(&plan),
         Task::Layers => layers::check(),
+        Task::Races { runs } => stages::races(runs),
         Task::Test(options) => return stages::run(&options),
         Task::Tidy => tidy::check(),
         Task::Visit { visit } => visit::run(visit),

@@ -129,6 +129,16 @@ fn two_brokers(ci: bool) -> Vec<&'static str> {
     args
 }
 
+/// Many rounds of the tests that race a disable against certificates.
+///
+/// # Errors
+/// When a test fails.
+pub(crate) fn races(runs: u32) -> Result<()> {
+    let test = ["test", "--locked", "--package", "usher-broker", "--test", "it", "races::"];
+    let status = workspace::cargo()?.args(test).env("USHER_TEST_RUNS", runs.to_string()).status()?;
+    if status == 0 { Ok(()) } else { bail!("the races ended with {status}") }
+}
+
 /// In a process of its own: it may have to become root.
 fn run_e2e(ci: bool, variant: &[&str]) -> Result<()> {
     let mut command = Cmd::new([workspace::own_executable()?]).arg("e2e").args(variant).limit(Duration::MAX);

@@ -4,11 +4,19 @@
 //! and the keys, and keeps the order.
 
 mod issuance;
+mod quick;
 mod routes;
 mod sign;
 
-use axum::{Router, extract::State, routing::post};
-use serde_json::value::RawValue;
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use http::{HeaderValue, header};
 use usher_api::{
     ErrorCode,
     v1::{ConnectionRequest, Purpose},
@@ -20,16 +28,12 @@ use usher_policy::{AccessRequest, Decision, Denial, Grant, Reason, StepUp, autho
 use usher_store::{
     Epoch, Outcome, Reader, StoreError,
     connections::{self, Repeated, RequestName},
-    servers::{self, Server},
-    sessions,
+    servers, sessions,
 };
 use usher_types::{ConnectionId, LoginName, ServerId};
 
 use self::{issuance::Fall, routes::Bastions};
-use crate::{
-    AppState, answer::Answer, error::ApiError, extract::Approved, keys::Authorities, random,
-    request::RequestInfo,
-};
+use crate::{AppState, error::ApiError, extract::Approved, hot::Place, random, request::RequestInfo};
 
 /// One for the target and one for each bastion of the longest route.
 const MAX_KEYS: usize = 1 + usher_enrollment::MAX_HOPS;
@@ -41,9 +45,6 @@ const ATTEMPTS: usize = 3;
 pub(crate) fn routes() -> Router<AppState> {
     Router::new().route("/v1/connections", post(connect))
 }
-
-/// The JSON text exactly as it was recorded.
-type Stored = Answer<Box<RawValue>>;
 
 /// A request whose syntax was checked.
 struct Asked {
@@ -57,19 +58,28 @@ struct Asked {
 async fn connect(
     State(app): State<AppState>,
     Approved { user, info, body }: Approved<ConnectionRequest>,
-) -> Result<Stored, ApiError> {
+) -> Result<Response, ApiError> {
     let asked = parse(body, &info)?;
     let mut user = user;
-    for _ in 0..ATTEMPTS {
-        let mut reader = app.store().read().await?;
-        if let Some(repeated) = connections::repeated(&mut reader, &asked.request, info.now).await? {
-            return again(repeated);
-        }
-        let planned = plan(&app, reader, &user, &asked, &info).await?;
+    for attempt in 0..ATTEMPTS {
+        let quick = match attempt {
+            0 => quick::plan(&app, &user, &asked, &info).await?,
+            _ => None,
+        };
+        let planned = match quick {
+            Some(planned) => planned,
+            None => {
+                let mut reader = app.store().read().await?;
+                if let Some(repeated) = connections::repeated(&mut reader, &asked.request, info.now).await? {
+                    return again(repeated);
+                }
+                plan(&app, reader, &user, &asked, &info).await?
+            }
+        };
         let item = sign::sign(&app, planned, user, &asked, &info).await?;
         let (item, outcome) = app.store().issue(item).await?;
         match outcome {
-            Outcome::Recorded => return stored(item.into_answer()),
+            Outcome::Recorded => return Ok(stored(item.into_answer())),
             Outcome::Repeated => {
                 let mut reader = app.store().read().await?;
                 let repeated = connections::repeated(&mut reader, &asked.request, info.now).await?;
@@ -118,9 +128,9 @@ fn subject_keys(lines: &[String]) -> Result<Vec<SubjectKey>, ApiError> {
 }
 
 /// The answer that the same request got before.
-fn again(repeated: Repeated) -> Result<Stored, ApiError> {
+fn again(repeated: Repeated) -> Result<Response, ApiError> {
     match repeated {
-        Repeated::Answer(answer) => stored(answer),
+        Repeated::Answer(answer) => Ok(stored(answer)),
         Repeated::Forgotten => {
             Err(ApiError::new(ErrorCode::AlreadyDone, "this request was answered more than ten minutes ago"))
         }
@@ -130,20 +140,20 @@ fn again(repeated: Repeated) -> Result<Stored, ApiError> {
     }
 }
 
-fn stored(answer: String) -> Result<Stored, ApiError> {
-    RawValue::from_string(answer).map(Answer::ok).map_err(ApiError::internal)
+/// The JSON text exactly as it was recorded.
+fn stored(answer: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer).into_response()
 }
 
 /// Allowed, and how to get there; not signed yet.
 struct Planned {
     epoch: Epoch,
     grant: Grant,
-    server: Server,
+    target: Arc<Place>,
     routes: Vec<Bastions>,
-    authorities: Authorities,
 }
 
-/// Decides, and finds the way, on one snapshot.
+/// Decides, and finds the way, from the rows of one snapshot.
 async fn plan(
     app: &AppState,
     mut reader: Reader,
@@ -181,29 +191,34 @@ async fn plan(
             return Err(stepped_up(step_up));
         }
     };
+    let target = Arc::new(Place::of(app, &mut reader, server, info.now).await?);
+    let mut rows = routes::Rows { app, reader: &mut reader, now: info.now };
     let routes = match &asked.via {
-        Some(via) => routes::requested(&mut reader, &server, via).await,
-        None => routes::configured(&mut reader, &server, info.now, &mut random::rng()).await,
+        Some(via) => routes::requested(&mut rows, &target, via).await,
+        None => routes::configured(&mut rows, &target, info.now, &mut random::rng()).await,
     };
     let routes = match routes {
         Err(error) if error.code() == ErrorCode::NoRoute => {
             drop(reader);
-            record(app, &failed(info, &user, id, server.id, "no_route")).await?;
+            record(app, &failed(info, &user, id, target.server.id, "no_route")).await?;
             return Err(error);
         }
         routes => routes?,
     };
+    enough_keys(asked, &target, &routes)?;
+    Ok(Planned { epoch, grant, target, routes })
+}
+
+fn enough_keys(asked: &Asked, target: &Place, routes: &[Bastions]) -> Result<(), ApiError> {
     let needed = routes.iter().map(Vec::len).max().unwrap_or_default().saturating_add(1);
     if asked.keys.len() < needed {
         return Err(ApiError::invalid(format!(
             "keys: the way to `{}` needs {needed} keys, one per server on it; the request has {}",
-            server.name,
+            target.server.name,
             asked.keys.len()
         )));
     }
-    let projects = routes.iter().flatten().chain([&server]).map(|server| server.project_id).collect();
-    let authorities = Authorities::load(app, &mut reader, &projects).await?;
-    Ok(Planned { epoch, grant, server, routes, authorities })
+    Ok(())
 }
 
 /// The caller as the rows say now.

@@ -90,12 +90,14 @@ pub(crate) fn signing_for<'a, K>(
 }
 
 /// An SSH user CA, ready to sign.
+#[derive(Debug)]
 struct Authority {
     fingerprint: Sha256,
     key: Arc<SigningKey>,
 }
 
 /// The certificate authorities that a connection needs: of the target's project, and of its bastions'.
+#[derive(Debug)]
 pub(crate) struct Authorities(BTreeMap<ProjectId, Vec<Authority>>);
 
 impl Authorities {

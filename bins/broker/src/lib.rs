@@ -20,6 +20,7 @@ mod error;
 mod extract;
 mod failures;
 mod fleet;
+mod hot;
 mod housekeeping;
 pub mod init;
 mod keys;

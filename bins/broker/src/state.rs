@@ -14,6 +14,7 @@ use usher_types::{Sha256, TeamSlug, UnixTime};
 use crate::{
     Clock, Config, DatabaseError, database,
     failures::Failures,
+    hot::Hot,
     keys,
     limits::Limits,
     tls::{AuthorityError, TeamAuthority},
@@ -65,6 +66,7 @@ struct Inner {
     clock: Clock,
     config: Config,
     failures: Failures,
+    hot: Hot,
     keystore: Keystore,
     limits: Limits,
     nonces: ArcSwap<NonceKeys>,
@@ -122,6 +124,7 @@ impl AppState {
         Ok(Self(Arc::new(Inner {
             clock,
             failures: Failures::default(),
+            hot: Hot::default(),
             keystore,
             limits: Limits::new(&config.limits),
             nonces: ArcSwap::from_pointee(nonces),
@@ -138,6 +141,11 @@ impl AppState {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// What connections are decided from.
+    pub(crate) fn hot(&self) -> &Hot {
+        &self.0.hot
     }
 
     /// Key custody.

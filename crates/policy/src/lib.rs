@@ -46,6 +46,7 @@ mod authorize;
 mod decision;
 mod facts;
 mod grant;
+mod snapshot;
 
 pub use authorize::authorize;
 pub use decision::{Decision, Denial, Reason, StepUp};
@@ -53,3 +54,4 @@ pub use facts::{
     AccessFacts, AccessRequest, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
 };
 pub use grant::{Capabilities, ClientGrant, Grant, LegGrant};
+pub use snapshot::{Found, Member, Snapshot, SnapshotBuilder};

@@ -7,7 +7,7 @@ use usher_types::{Sha256, UnixTime};
 use crate::{
     Conn, StoreError,
     conn::query,
-    row::{Columns as _, Row, statements},
+    row::{Columns as _, Row, statements, to_json},
 };
 
 statements! {
@@ -17,6 +17,10 @@ statements! {
     ADD_WRITER = "INSERT INTO audit_writers (writer, checkpointed) VALUES ($1, 0)";
     LAST_CHECKPOINT = "SELECT body FROM audit_checkpoints ORDER BY number DESC LIMIT 1";
 }
+
+/// [`APPEND`] for a JSON array of rows, in its order. SQLite only.
+const APPEND_ALL: &str = "INSERT INTO audit (writer, sequence, previous_hash, hash, body)
+    SELECT r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, CAST(r.value ->> 4 AS BLOB) FROM json_each($1) AS r";
 
 /// The chain of this process. Its writer id is made with its first row.
 #[derive(Debug, Default)]
@@ -75,6 +79,30 @@ pub(crate) async fn append(conn: &mut Conn, head: Head, record: &Record) -> Resu
         .execute(conn)
         .await?;
     Ok(next)
+}
+
+/// Appends many rows in one statement; returns where the chain then stands.
+pub(crate) async fn append_all(
+    conn: &mut Conn,
+    mut head: Head,
+    records: &[&Record],
+) -> Result<Head, StoreError> {
+    if !conn.is_sqlite() {
+        for record in records {
+            head = append(conn, head, record).await?;
+        }
+        return Ok(head);
+    }
+    let mut rows = Vec::with_capacity(records.len());
+    for record in records {
+        let body = encode(record).map_err(StoreError::Audit)?;
+        let body = String::from_utf8(body).map_err(|_error| StoreError::Corrupt { column: "body" })?;
+        let next = head.append(body.as_bytes());
+        rows.push((next.writer.to_string(), next.sequence, head.hash, next.hash, body));
+        head = next;
+    }
+    query(APPEND_ALL).bind(to_json(&rows, "body")?).execute(conn).await?;
+    Ok(head)
 }
 
 pub(crate) fn read_head(row: &Row) -> Result<Head, StoreError> {

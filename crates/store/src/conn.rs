@@ -44,6 +44,11 @@ impl Conn {
         }
     }
 
+    /// For the few statements that differ.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self.0, Engine::Sqlite(_))
+    }
+
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
         match self.0 {
             Engine::Postgres(tx) => tx.commit().await,

@@ -1,6 +1,8 @@
 //! Connections: the facts that decide about one, and the row that says it was made. The row is also the record that
 //! makes its request idempotent.
 
+mod batch;
+
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use usher_policy::{
@@ -18,6 +20,8 @@ use crate::{
     row::{Columns, Row, statements, to_json},
     servers::Server,
 };
+
+pub(crate) use self::batch::{insert_all, insert_each};
 
 /// How long the answer to a request is kept for a repetition of it.
 pub const ANSWER_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -146,7 +150,8 @@ pub async fn facts(
     }))
 }
 
-fn read_project(row: &Row) -> Result<ProjectFacts, StoreError> {
+/// The columns of `PROJECT`.
+pub(crate) fn read_project(row: &Row) -> Result<ProjectFacts, StoreError> {
     Ok(ProjectFacts {
         id: row.parse("id")?,
         slug: row.parse("slug")?,
@@ -208,6 +213,36 @@ pub async fn repeated(
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool, StoreError> {
+    let done = query(INSERT)
+        .bind(connection.id.to_string())
+        .bind(connection.project_id.to_string())
+        .bind(connection.server_id.to_string())
+        .bind(connection.user_id.to_string())
+        .bind(connection.device_id.to_string())
+        .bind(connection.session_id.to_string())
+        .bind(connection.login.as_str())
+        .bind(purpose_text(connection.purpose))
+        .bind(connection.client_address.to_string())
+        .bind(certificates_json(connection)?)
+        .bind(connection.created_at.as_millis())
+        .bind(connection.expires_at.as_millis())
+        .bind(connection.request.jkt.to_string())
+        .bind(&connection.request.jti)
+        .bind(connection.request.content.to_string())
+        .bind(&connection.answer)
+        .execute(tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn purpose_text(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Command => "command",
+        Purpose::Interactive => "interactive",
+    }
+}
+
+fn certificates_json(connection: &NewConnection) -> Result<String, StoreError> {
     let certificates: Vec<_> = connection
         .certificates
         .iter()
@@ -218,29 +253,7 @@ pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool
             sha256: certificate.sha256,
         })
         .collect();
-    let done = query(INSERT)
-        .bind(connection.id.to_string())
-        .bind(connection.project_id.to_string())
-        .bind(connection.server_id.to_string())
-        .bind(connection.user_id.to_string())
-        .bind(connection.device_id.to_string())
-        .bind(connection.session_id.to_string())
-        .bind(connection.login.as_str())
-        .bind(match connection.purpose {
-            Purpose::Command => "command",
-            Purpose::Interactive => "interactive",
-        })
-        .bind(connection.client_address.to_string())
-        .bind(to_json(&certificates, "certificates")?)
-        .bind(connection.created_at.as_millis())
-        .bind(connection.expires_at.as_millis())
-        .bind(connection.request.jkt.to_string())
-        .bind(&connection.request.jti)
-        .bind(connection.request.content.to_string())
-        .bind(&connection.answer)
-        .execute(tx)
-        .await?;
-    Ok(done.rows_affected() == 1)
+    to_json(&certificates, "certificates")
 }
 
 /// Forgets answers that are too old to be given again; the rows stay. Call it every few minutes.

@@ -13,11 +13,19 @@ use std::{
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use usher_audit::Record;
 
-use crate::{Epoch, Fault, Store, StoreError, WriteTx};
+use crate::{
+    Epoch, Fault, Store, StoreError, WriteTx,
+    connections::{self, NewConnection},
+};
 
 /// Most items of one transaction: keeps the writer's turn short when admins wait.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
+
+/// How often everybody else gets a turn before a batch is closed. What is nearly ready is written with it: an fsync for
+/// two costs what it costs for one. A turn is no time that is waited for.
+const YIELDS: usize = 3;
 
 /// Items that may wait before callers do.
 const QUEUE: usize = 1024;
@@ -28,19 +36,10 @@ const ATTEMPTS: u32 = 3;
 /// What a decision that was made again comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not allowed any more, or not with the same capabilities: nothing is recorded by [`Issuance::record`].
+    /// Not allowed any more, or not with the same capabilities: nothing is recorded.
     Falls,
     /// The same as before.
     Stands,
-}
-
-/// What [`Issuance::record`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recording {
-    /// The rows were inserted.
-    Inserted,
-    /// The same request was recorded before: its answer counts, this one is thrown away.
-    Repeated,
 }
 
 /// How an item ended, durably.
@@ -54,10 +53,10 @@ pub enum Outcome {
     Repeated,
 }
 
-/// Something signed that waits for its row.
+/// Something signed that waits for its rows.
 ///
-/// Implement the two steps with `async fn`. They run inside the transaction, in order, one item at a time; what they
-/// write is committed with the batch. They must not wait for anything but the database.
+/// Implement [`Self::decide_again`] with `async fn`. It runs inside the transaction, one item at a time; what it writes
+/// is committed with the batch. It must not wait for anything but the database.
 pub trait Issuance: Send + 'static {
     /// The epoch of the snapshot that was decided on.
     fn decided_at(&self) -> Epoch;
@@ -68,11 +67,11 @@ pub trait Issuance: Send + 'static {
     /// [`StoreError`] when the database fails; then the whole batch fails.
     fn decide_again(&mut self, tx: &mut WriteTx) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
 
-    /// Inserts the connection and its audit row.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails; then the whole batch fails.
-    fn record(&mut self, tx: &mut WriteTx) -> impl Future<Output = Result<Recording, StoreError>> + Send;
+    /// The connection's row. Not inserted when the same request has one already; then it falls to the first.
+    fn connection(&self) -> &NewConnection;
+
+    /// The audit record that goes with it.
+    fn record(&self) -> &Record;
 }
 
 /// Why nothing was recorded.
@@ -88,14 +87,18 @@ pub enum IssueError {
 
 /// An item of any type on its way through the queue.
 pub(crate) trait Work: Send {
-    fn run<'a>(
-        &'a mut self,
-        tx: &'a mut WriteTx,
-        epoch: Epoch,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+    fn decided_at(&self) -> Epoch;
+
+    fn decide_again<'a>(&'a mut self, tx: &'a mut WriteTx) -> BoxFuture<'a, Result<Verdict, StoreError>>;
+
+    fn rows(&self) -> (&NewConnection, &Record);
+
+    fn ends(&mut self, outcome: Outcome);
 
     fn finish(self: Box<Self>, result: Result<(), Arc<StoreError>>);
 }
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 struct Slot<I> {
     item: I,
@@ -104,26 +107,20 @@ struct Slot<I> {
 }
 
 impl<I: Issuance> Work for Slot<I> {
-    fn run<'a>(
-        &'a mut self,
-        tx: &'a mut WriteTx,
-        epoch: Epoch,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
-        Box::pin(async move {
-            let verdict = if self.item.decided_at() == epoch {
-                Verdict::Stands
-            } else {
-                self.item.decide_again(tx).await?
-            };
-            self.outcome = match verdict {
-                Verdict::Falls => Outcome::Fell,
-                Verdict::Stands => match self.item.record(tx).await? {
-                    Recording::Inserted => Outcome::Recorded,
-                    Recording::Repeated => Outcome::Repeated,
-                },
-            };
-            Ok(())
-        })
+    fn decided_at(&self) -> Epoch {
+        self.item.decided_at()
+    }
+
+    fn decide_again<'a>(&'a mut self, tx: &'a mut WriteTx) -> BoxFuture<'a, Result<Verdict, StoreError>> {
+        Box::pin(self.item.decide_again(tx))
+    }
+
+    fn rows(&self) -> (&NewConnection, &Record) {
+        (self.item.connection(), self.item.record())
+    }
+
+    fn ends(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
     }
 
     fn finish(self: Box<Self>, result: Result<(), Arc<StoreError>>) {
@@ -165,8 +162,9 @@ async fn serve(store: crate::store::WeakStore, mut receiver: mpsc::Receiver<Box<
     let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(BATCH);
     while let Some(first) = receiver.recv().await {
         batch.push(first);
-        // Let whoever is about to hand in do so: a group of one costs an fsync as well.
-        tokio::task::yield_now().await;
+        for _ in 0..YIELDS {
+            tokio::task::yield_now().await;
+        }
         let Some(store) = store.upgrade() else { return };
         let result = commit_surely(&store, &mut receiver, &mut batch).await.map_err(Arc::new);
         for work in batch.drain(..) {
@@ -182,21 +180,22 @@ async fn commit_surely(
     receiver: &mut mpsc::Receiver<Box<dyn Work>>,
     batch: &mut Vec<Box<dyn Work>>,
 ) -> Result<(), StoreError> {
-    for _ in 1..ATTEMPTS {
-        match commit(store, receiver, batch).await {
+    for attempt in 1..ATTEMPTS {
+        match commit(store, receiver, batch, attempt).await {
             Err(error) if matches!(error.fault(), Fault::Conflict | Fault::Lost) => {
                 tracing::warn!(%error, "recording is tried again");
             }
             result => return result,
         }
     }
-    commit(store, receiver, batch).await
+    commit(store, receiver, batch, ATTEMPTS).await
 }
 
 async fn commit(
     store: &Store,
     receiver: &mut mpsc::Receiver<Box<dyn Work>>,
     batch: &mut Vec<Box<dyn Work>>,
+    attempt: u32,
 ) -> Result<(), StoreError> {
     let (mut tx, epoch) = store.begin_issuing().await?;
     // Drained after the wait for the writer's turn: all that came in the meantime.
@@ -204,8 +203,37 @@ async fn commit(
         let Ok(work) = receiver.try_recv() else { break };
         batch.push(work);
     }
+    store.heard_of(epoch);
+    let mut standing = Vec::with_capacity(batch.len());
     for work in batch.iter_mut() {
-        work.run(&mut tx, epoch).await?;
+        let verdict =
+            if work.decided_at() == epoch { Verdict::Stands } else { work.decide_again(&mut tx).await? };
+        match verdict {
+            Verdict::Falls => work.ends(Outcome::Fell),
+            Verdict::Stands => standing.push(work),
+        }
     }
+    record(&mut tx, &mut standing, attempt).await?;
     tx.commit().await
+}
+
+/// Inserts every connection whose request has none yet, and the audit rows of those.
+async fn record(
+    tx: &mut WriteTx,
+    standing: &mut [&mut Box<dyn Work>],
+    attempt: u32,
+) -> Result<(), StoreError> {
+    let (connections, records): (Vec<_>, Vec<_>) = standing.iter().map(|work| work.rows()).unzip();
+    let inserted = match attempt {
+        1 => connections::insert_all(tx, &connections).await?,
+        // What is there may be what the attempt before has left.
+        _ => connections::insert_each(tx, &connections).await?,
+    };
+    let of_inserted = records.into_iter().zip(&inserted).filter(|(_, inserted)| **inserted);
+    let records: Vec<_> = of_inserted.map(|(record, _)| record).collect();
+    tx.audit_all(&records).await?;
+    for (work, inserted) in standing.iter_mut().zip(inserted) {
+        work.ends(if inserted { Outcome::Recorded } else { Outcome::Repeated });
+    }
+    Ok(())
 }

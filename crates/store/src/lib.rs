@@ -58,6 +58,7 @@ mod row;
 pub mod servers;
 pub mod sessions;
 pub mod sign_in;
+pub mod snapshot;
 mod store;
 pub mod team;
 pub mod tokens;
@@ -68,7 +69,7 @@ mod values;
 pub use conn::Conn;
 pub use error::{ConnectError, OpenError, StoreError};
 pub use fault::Fault;
-pub use issue::{Issuance, IssueError, Outcome, Recording, Verdict};
+pub use issue::{Issuance, IssueError, Outcome, Verdict};
 pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub use store::{Reader, Store};
 pub use tx::{Epoch, WriteTx};
@@ -107,6 +108,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("servers", servers::STATEMENTS),
         ("sessions", sessions::STATEMENTS),
         ("sign_in", sign_in::STATEMENTS),
+        ("snapshot", snapshot::STATEMENTS),
         ("store", store::STATEMENTS),
         ("team", team::STATEMENTS),
         ("tokens", tokens::STATEMENTS),

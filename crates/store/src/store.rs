@@ -95,6 +95,10 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
+            // A statement that writes many rows keeps the means to undo them: not in a file.
+            .pragma("temp_store", "MEMORY")
+            // Pages that change with every commit are copied back a tenth as often.
+            .pragma("wal_autocheckpoint", "10000")
             .statement_cache_capacity(STATEMENTS_KEPT);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
@@ -195,6 +199,13 @@ impl Store {
         self.inner.changes.subscribe()
     }
 
+    /// The newest epoch that this process has heard of. Another process may have moved it since; whoever relies on it is
+    /// checked by [`Store::issue`].
+    #[must_use]
+    pub fn known_epoch(&self) -> Epoch {
+        *self.inner.changes.borrow()
+    }
+
     /// Looks whether another process (an operator's command, another broker) moved the epoch, and wakes subscribers if
     /// so. Call it every few seconds, also where other processes tell: what they tell can be lost.
     ///
@@ -203,12 +214,17 @@ impl Store {
     pub async fn poll_epoch(&self) -> Result<Epoch, StoreError> {
         let mut reader = self.read().await?;
         let epoch = reader.epoch().await?;
+        self.heard_of(epoch);
+        Ok(epoch)
+    }
+
+    /// Wakes subscribers when the epoch is a new one.
+    pub(crate) fn heard_of(&self, epoch: Epoch) {
         self.inner.changes.send_if_modified(|known| {
             let moved = *known < epoch;
             *known = (*known).max(epoch);
             moved
         });
-        Ok(epoch)
     }
 
     pub(crate) fn weak(&self) -> WeakStore {

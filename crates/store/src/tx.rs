@@ -103,6 +103,20 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Appends many records, in order.
+    ///
+    /// # Errors
+    /// As [`Self::audit`].
+    pub(crate) async fn audit_all(&mut self, records: &[&Record]) -> Result<(), StoreError> {
+        let Some(first) = records.first() else { return Ok(()) };
+        let head = match self.head {
+            Some(head) => head,
+            None => self.chain.head(&mut self.conn, first.at).await?,
+        };
+        self.head = Some(chain::append_all(&mut self.conn, head, records).await?);
+        Ok(())
+    }
+
     /// Makes everything durable (fsync) and wakes subscribers. Once it was polled it runs to its end, also when the
     /// caller goes away: whoever waits for the change must hear of it.
     ///

@@ -1,19 +1,19 @@
 //! A signed connection that waits for its row. When anything moved since it was decided, it is decided once more, inside
 //! the transaction that would insert it.
 
+use std::sync::Arc;
+
 use usher_audit::{Code, Record};
 use usher_identity::ApprovedUser;
 use usher_policy::{AccessRequest, Capabilities, Decision, authorize};
 use usher_store::{
-    Epoch, Issuance, Recording, StoreError, Verdict, WriteTx,
+    Epoch, Issuance, StoreError, Verdict, WriteTx,
     connections::{self, NewConnection},
-    servers::{self, Server},
-    sessions,
+    servers, sessions,
 };
-use usher_types::Sha256;
 
 use super::{codes, denied, refusal, stepped_up};
-use crate::{error::ApiError, keys, request::RequestInfo};
+use crate::{error::ApiError, hot::Place, keys, request::RequestInfo};
 
 /// Why a connection is not released.
 pub(super) enum Fall {
@@ -34,8 +34,8 @@ pub(super) struct Issued {
     pub(super) info: RequestInfo,
     /// What was allowed, and signed.
     pub(super) capabilities: Capabilities,
-    /// Every bastion of every route, and the target, each with the fingerprint of the CA that signed for it.
-    pub(super) on_the_way: Vec<(Server, Sha256)>,
+    /// Every bastion of every route, and the target.
+    pub(super) on_the_way: Vec<Arc<Place>>,
     pub(super) row: NewConnection,
     pub(super) record: Record,
     /// Set by [`Issuance::decide_again`] when the decision does not stand and no new plan would help.
@@ -69,12 +69,18 @@ impl Issued {
         Ok(Verdict::Falls)
     }
 
-    /// Whether every server on the way still is where it was, open, and trusts what was signed for it.
+    /// Whether every server on the way still is where it was, known by the same keys, open, and trusts what was signed
+    /// for it.
     async fn in_place(&self, tx: &mut WriteTx) -> Result<bool, StoreError> {
-        for (server, authority) in &self.on_the_way {
+        for place in &self.on_the_way {
+            let server = &place.server;
             let Some(now) = servers::by_id(tx, server.id).await? else { return Ok(false) };
-            let moved = now.placement != server.placement || now.project_id != server.project_id;
-            if moved || now.locked || !keys::still_signs(tx, &now, *authority).await? {
+            let same = now.placement == server.placement
+                && now.project_id == server.project_id
+                && now.facts.addresses == server.facts.addresses
+                && now.facts.host_keys == server.facts.host_keys;
+            let Ok((_, authority)) = place.authorities.of(server) else { return Ok(false) };
+            if !same || now.locked || !keys::still_signs(tx, &now, authority).await? {
                 return Ok(false);
             }
         }
@@ -127,11 +133,11 @@ impl Issuance for Issued {
         }
     }
 
-    async fn record(&mut self, tx: &mut WriteTx) -> Result<Recording, StoreError> {
-        if !connections::insert(tx, &self.row).await? {
-            return Ok(Recording::Repeated);
-        }
-        tx.audit(&self.record).await?;
-        Ok(Recording::Inserted)
+    fn connection(&self) -> &NewConnection {
+        &self.row
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
     }
 }

@@ -1,6 +1,9 @@
 //! Turns a grant and routes into certificates and the answer that carries them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use usher_api::v1::{Address, Connection, Leg, Route};
 use usher_audit::{Event, IssuedCertificate, Serial, SessionPurpose};
@@ -14,7 +17,7 @@ use usher_store::{
 use usher_types::{HOP_LOGIN, Sha256, UnixTime};
 
 use super::{Asked, Planned, audit_record, failed, issuance::Issued, record, routes::Bastions};
-use crate::{AppState, error::ApiError, keys::Authorities, random, request::RequestInfo};
+use crate::{AppState, error::ApiError, hot::Place, random, request::RequestInfo};
 
 /// Signs every leg of every route and makes the item that waits for its row.
 pub(super) async fn sign(
@@ -24,12 +27,13 @@ pub(super) async fn sign(
     asked: &Asked,
     info: &RequestInfo,
 ) -> Result<Issued, ApiError> {
-    let Planned { epoch, grant, server, routes, authorities } = planned;
-    let signing = Signing { authorities: &authorities, grant: &grant, keys: &asked.keys, now: info.now };
+    let Planned { epoch, grant, target, routes } = planned;
+    let server = &target.server;
+    let signing = Signing { grant: &grant, keys: &asked.keys, now: info.now };
     let mut certificates = Vec::new();
     let mut answers = Vec::with_capacity(routes.len());
     for bastions in &routes {
-        match signing.route(bastions, &server, &mut certificates).await {
+        match signing.route(bastions, &target, &mut certificates).await {
             Ok(route) => answers.push(route),
             Err(error) => {
                 let failed = failed(info, &user, grant.connection_id(), server.id, "not_signed");
@@ -76,12 +80,6 @@ pub(super) async fn sign(
         request: asked.request.clone(),
         answer: serde_json::to_string(&answer).map_err(ApiError::internal)?,
     };
-    let servers = routes.into_iter().flatten().chain([server]);
-    let on_the_way = servers.map(|server| {
-        let (_, authority) = authorities.of(&server)?;
-        Ok((server, authority))
-    });
-    let on_the_way = on_the_way.collect::<Result<_, ApiError>>()?;
     Ok(Issued {
         epoch,
         record: audit_record(info, &user, event),
@@ -90,7 +88,7 @@ pub(super) async fn sign(
         server_name: asked.server.clone(),
         info: info.clone(),
         capabilities,
-        on_the_way,
+        on_the_way: routes.into_iter().flatten().chain([Arc::clone(&target)]).collect(),
         row,
         refused: None,
     })
@@ -116,7 +114,6 @@ fn remembered((certificate, _): &(Certificate, Sha256)) -> CertificateRow {
 
 /// What all legs of a connection have in common.
 struct Signing<'a> {
-    authorities: &'a Authorities,
     grant: &'a Grant,
     keys: &'a [SubjectKey],
     now: UnixTime,
@@ -126,38 +123,39 @@ impl Signing<'_> {
     async fn route(
         &self,
         bastions: &Bastions,
-        target: &Server,
+        target: &Place,
         certificates: &mut Vec<(Certificate, Sha256)>,
     ) -> Result<Route, ApiError> {
         let mut legs = Vec::with_capacity(bastions.len().saturating_add(1));
-        let behind = bastions.iter().skip(1).chain([target]);
+        let behind = bastions.iter().skip(1).map(Arc::as_ref).chain([target]);
         for (index, (bastion, next)) in bastions.iter().zip(behind).enumerate() {
             // The first key is the target's.
             let key = index.saturating_add(1);
-            let certificate = self.certificate(self.grant.hop(bastion.id, next.id), bastion, key).await?;
-            legs.push(leg(bastion, HOP_LOGIN, key, &certificate.0, index > 0));
+            let certificate =
+                self.certificate(self.grant.hop(bastion.server.id, next.server.id), bastion, key).await?;
+            legs.push(leg(&bastion.server, HOP_LOGIN, key, &certificate.0, index > 0));
             certificates.push(certificate);
         }
         let source = match bastions.last() {
-            Some(last) => only_from(last)?,
+            Some(last) => only_from(&last.server)?,
             None => SourceAddresses::any(),
         };
         let certificate = self.certificate(self.grant.target(source), target, 0).await?;
         let login = self.grant.capabilities().login.as_str();
-        legs.push(leg(target, login, 0, &certificate.0, !bastions.is_empty()));
+        legs.push(leg(&target.server, login, 0, &certificate.0, !bastions.is_empty()));
         certificates.push(certificate);
         Ok(Route { legs })
     }
 
-    /// Signed by the CA of the project that `server` belongs to: its sshd trusts no other. With that CA's fingerprint.
+    /// Signed by the CA of the project that the server belongs to: its sshd trusts no other. With that CA's fingerprint.
     async fn certificate(
         &self,
         grant: LegGrant,
-        server: &Server,
+        place: &Place,
         key: usize,
     ) -> Result<(Certificate, Sha256), ApiError> {
         let key = self.keys.get(key).ok_or_else(|| ApiError::internal("fewer keys than legs"))?;
-        let (authority, fingerprint) = self.authorities.of(server)?;
+        let (authority, fingerprint) = place.authorities.of(&place.server)?;
         let certificate = usher_ca::issue(authority, grant, key, self.now, &mut random::rng()).await?;
         Ok((certificate, fingerprint))
     }

@@ -46,6 +46,7 @@ pub(super) async fn handle(
         tx.audit(&Record { at: info.now, actor, client_address, event }).await?;
     }
     tx.commit().await?;
+    app.hot().places.forget(server_id);
     Ok(Answer::ok(ReportResponse { clock: app.now(), pins: app.pins() }))
 }
 

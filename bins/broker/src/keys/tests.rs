@@ -60,7 +60,7 @@ proptest! {
             let known: BTreeSet<_> = trusted.iter().flatten().filter(|key| active.contains(key)).collect();
             prop_assert!(known.is_empty() || known.contains(&signing));
             let newest_known = active.iter().find(|key| known.contains(key));
-            prop_assert_eq!(signing, *newest_known.or(active.last()).unwrap());
+            prop_assert_eq!(signing, *newest_known.or_else(|| active.last()).unwrap());
         }
     }
 }

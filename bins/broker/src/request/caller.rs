@@ -9,13 +9,16 @@ use usher_identity::{
     ApprovedUser, AuthenticatedUser, authenticate,
     dpop::{ProofRequest, VerifiedProof, verify},
 };
-use usher_store::{servers, sessions};
+use usher_store::{
+    servers,
+    sessions::{self, CallerRows},
+};
 use usher_types::{SecretToken, Sha256, TokenKind, UnixTime};
 
 use super::{Caller, RequestKey};
-use crate::{AppState, admin::locks::refuse_locked, error::ApiError, verifier::AwsLcVerifier};
+use crate::{AppState, admin::locks::refuse_locked, error::ApiError, hot::Known, verifier::AwsLcVerifier};
 
-/// Where connections are asked for.
+/// Where connections are asked for, a thousand times a second.
 const CONNECTIONS: &str = "/v1/connections";
 
 /// Who sent the request, and by which name it would be known again.
@@ -38,8 +41,11 @@ pub(super) async fn recognise(
         Guard::Proof => Caller::Proven(*proof.key()),
         Guard::Agent => agent(app, &proof).await?,
         Guard::SignedIn => Caller::SignedIn(user(app, token, &proof, now).await?),
-        Guard::User => Caller::Approved(approved(app, endpoint, token, &proof, now).await?),
-        Guard::Admin => Caller::Admin(approved(app, endpoint, token, &proof, now).await?.into_team_admin()?),
+        Guard::User if endpoint.path == CONNECTIONS => {
+            Caller::Approved(asking(app, token, &proof, now).await?)
+        }
+        Guard::User => Caller::Approved(approved(app, token, &proof, now).await?),
+        Guard::Admin => Caller::Admin(approved(app, token, &proof, now).await?.into_team_admin()?),
     };
     Ok((caller, Some(key)))
 }
@@ -126,17 +132,37 @@ async fn user(
 /// A signed-in user on an approved device, neither of them locked.
 async fn approved(
     app: &AppState,
-    endpoint: &Endpoint,
     token: Option<SecretToken>,
     proof: &VerifiedProof,
     now: UnixTime,
 ) -> Result<ApprovedUser, ApiError> {
     let user = user(app, token, proof, now).await?.on_approved_device()?;
-    // Policy decides about connections, with every reason, and writes the denial down.
-    if endpoint.path != CONNECTIONS {
-        refuse_locked(&mut *app.store().read().await?, &user).await?;
-    }
+    refuse_locked(&mut *app.store().read().await?, &user).await?;
     Ok(user)
+}
+
+/// Who asks for a connection. May be remembered: what is asked for is decided again when anything moved. Only a yes
+/// comes from memory. Locks are left to policy, which knows every reason, and writes the denial down.
+async fn asking(
+    app: &AppState,
+    token: Option<SecretToken>,
+    proof: &VerifiedProof,
+    now: UnixTime,
+) -> Result<ApprovedUser, ApiError> {
+    let token = token.ok_or_else(ApiError::login_required)?;
+    let callers = &app.hot().callers;
+    let rows = |known: &Known| {
+        let CallerRows { user, device, session } = &known.rows;
+        authenticate(user, device, session, &token, proof, now).map_err(ApiError::from)
+    };
+    if let Some(known) = callers.get(token.id(), app.store().known_epoch())
+        && let Ok(user) = rows(&known)
+        && let Ok(user) = user.on_approved_device()
+    {
+        return Ok(user);
+    }
+    let known = callers.load(app.store(), token.id()).await?.ok_or_else(ApiError::login_required)?;
+    Ok(rows(&known)?.on_approved_device()?)
 }
 
 async fn agent(app: &AppState, proof: &VerifiedProof) -> Result<Caller, ApiError> {

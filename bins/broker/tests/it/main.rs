@@ -20,6 +20,7 @@ mod locks;
 mod openapi;
 mod operation;
 mod proofs;
+mod races;
 mod repeats;
 mod rotation;
 mod set_up;

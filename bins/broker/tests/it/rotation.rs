@@ -308,14 +308,14 @@ async fn the_tls_root_serves_until_it_is_retired_and_pins_go_ahead() {
     let team = admin.call("GET", "/v1/team", &Value::Null).await;
     assert_eq!(team.body["pins"], json!([roots[0]["fingerprint"], roots[1]["fingerprint"]]));
     let url = format!("{}/v1/team", broker.origin);
-    assert!(client(&[old.clone()]).get(&url).send().await.is_ok(), "the old one serves");
-    assert!(client(&[new.clone()]).get(&url).send().await.is_err());
+    assert!(client(std::slice::from_ref(&old)).get(&url).send().await.is_ok(), "the old one serves");
+    assert!(client(std::slice::from_ref(&new)).get(&url).send().await.is_err());
 
     // No server is enrolled, so that nobody lacks it.
     let answer = admin.call("POST", "/v1/team/keys/retire", &json!({"kind": "tls-root"})).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while client(&[new.clone()]).get(&url).send().await.is_err() {
+    while client(std::slice::from_ref(&new)).get(&url).send().await.is_err() {
         assert!(std::time::Instant::now() < deadline, "the new root does not serve");
         tokio::task::yield_now().await;
     }

@@ -5,3 +5,4 @@ mod decide;
 mod fixture;
 mod isolation;
 mod props;
+mod snapshot;

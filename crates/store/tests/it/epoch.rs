@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use usher_audit::Event;
+use usher_audit::{Event, Record};
 use usher_identity::{UserRecord, UserStatus};
 use usher_policy::Purpose;
 use usher_store::{
-    Conn, Epoch, Issuance, Outcome, Recording, Store, StoreError, Verdict, WriteTx,
-    connections::{self, NewConnection, RequestName},
+    Conn, Epoch, Issuance, Outcome, Store, StoreError, Verdict, WriteTx,
+    connections::{NewConnection, RequestName},
     users::{self, UserChange},
 };
 use usher_types::{ConnectionId, DeviceId, ProjectId, ServerId, SessionId, Sha256, UserId};
@@ -34,6 +34,7 @@ pub(crate) struct Item {
     user: UserId,
     care: Care,
     pub(crate) row: NewConnection,
+    record: Record,
     decided_again: bool,
 }
 
@@ -52,12 +53,12 @@ impl Issuance for Item {
         Ok(if active { Verdict::Stands } else { Verdict::Falls })
     }
 
-    async fn record(&mut self, tx: &mut WriteTx) -> Result<Recording, StoreError> {
-        if !connections::insert(tx, &self.row).await? {
-            return Ok(Recording::Repeated);
-        }
-        tx.audit(&record(Event::UserSetUp { user_id: self.user })).await?;
-        Ok(Recording::Inserted)
+    fn connection(&self) -> &NewConnection {
+        &self.row
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
     }
 }
 
@@ -89,7 +90,8 @@ pub(crate) async fn decide(store: &Store, user: UserId, care: Care) -> Option<It
 }
 
 pub(crate) fn item(epoch: Epoch, user: UserId, care: Care, jti: String) -> Item {
-    Item { epoch, user, care, row: row(user, jti), decided_again: false }
+    let record = record(Event::UserSetUp { user_id: user });
+    Item { epoch, user, care, row: row(user, jti), record, decided_again: false }
 }
 
 pub(crate) async fn set_status(tx: &mut WriteTx, user: &UserRecord, status: UserStatus) {
