@@ -82,12 +82,13 @@ fn orphans(files: &[String], read: impl Fn(&str) -> Option<String>) -> Vec<&str>
     let is_orphan = |file: &&str| {
         let Some((folder, name)) = file.rsplit_once('/') else { return false };
         let Some(module) = name.strip_suffix(".rs") else { return false };
-        // A root needs no parent; benches and fuzz targets are roots by their manifest.
-        let is_root = matches!(name, "lib.rs" | "main.rs" | "build.rs");
+        // A root needs no parent; benches and fuzz targets are roots by their manifest, examples by their place.
+        let is_root = matches!(name, "lib.rs" | "main.rs" | "build.rs") || folder.ends_with("/examples");
         if is_root || folder == "benches/benches" || folder == "fuzz/fuzz_targets" {
             return false;
         }
-        let parents = if folder.ends_with("/src") || folder.ends_with("/tests/it") {
+        let is_test = folder.rsplit_once('/').is_some_and(|(above, _)| above.ends_with("/tests"));
+        let parents = if folder.ends_with("/src") || is_test {
             vec![format!("{folder}/lib.rs"), format!("{folder}/main.rs")]
         } else {
             vec![format!("{folder}.rs")]
@@ -243,11 +244,18 @@ mod tests {
 
     #[test]
     fn finds_files_that_nobody_compiles() {
-        let files =
-            ["crates/x/src/lib.rs", "crates/x/src/a.rs", "crates/x/src/a/b.rs", "crates/x/src/left.rs"];
+        let files = [
+            "crates/x/src/lib.rs",
+            "crates/x/src/a.rs",
+            "crates/x/src/a/b.rs",
+            "crates/x/src/left.rs",
+            "crates/x/examples/e.rs",
+            "crates/x/tests/other/t.rs",
+        ];
         let files = files.map(str::to_owned);
         let read = |file: &str| match file {
             "crates/x/src/lib.rs" => Some("//! X.\npub mod a;\n".to_owned()),
+            "crates/x/tests/other/main.rs" => Some("mod t;\n".to_owned()),
             "crates/x/src/a.rs" => Some("    pub(crate) mod b;\n".to_owned()),
             _ => None,
         };
