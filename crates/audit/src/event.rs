@@ -15,6 +15,16 @@ use usher_types::{
 
 use crate::{Code, Day, Head, KeyId, Restriction, Serial, text::as_text};
 
+/// A network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many bits of it all its addresses share.
+    pub prefix_length: u8,
+}
+
 /// What a server is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -392,6 +402,13 @@ events! {
         /// What they might do before; absent when the group had no role.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<RoleInProject>,
+    }
+    /// Other networks than before may hold addresses of a project's servers.
+    ProjectNetworks = "project.networks" {
+        /// The project.
+        project_id: ProjectId,
+        /// The networks; all of them when there is none.
+        networks: Vec<Network>,
     }
     /// A project's settings were changed; absent fields stayed.
     ProjectUpdate = "project.update" {

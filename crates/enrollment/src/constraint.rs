@@ -59,7 +59,7 @@ impl fmt::Display for NamePattern {
     }
 }
 
-/// A network that a token may be used from. Host bits are cleared; a single address is its own network.
+/// A network that a token may be used from, or that servers may have addresses in. Host bits are cleared; a single address is its own network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cidr(IpNet);
 
@@ -73,6 +73,18 @@ impl Cidr {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// How many bits of it all its addresses share.
+    #[must_use]
+    pub fn prefix_length(&self) -> u8 {
+        self.0.prefix_len()
     }
 }
 

@@ -1,15 +1,18 @@
 //! Projects. Making one makes its certificate authorities' keys in the same transaction.
 
+use std::collections::BTreeSet;
+
 use axum::{Router, extract::State, routing::get};
 use usher_account_lifecycle::allocate;
 use usher_api::v1::{
     AdminSudo, CertificateType, CreateProject, KeyCustody, Page, PortForwarding, Project, UpdateProject,
 };
-use usher_audit::{Code, Event, ForwardingRule, ProjectSettings};
+use usher_audit::{Code, Event, ForwardingRule, Network, ProjectSettings};
+use usher_enrollment::Cidr;
 use usher_identity::ApprovedUser;
 use usher_keystore::Custody;
 use usher_store::{
-    Conn, KeyPurpose, keys,
+    Conn, KeyPurpose, addresses, keys,
     projects::{self, CreateProjectError, ProjectChange},
 };
 use usher_types::{ProjectId, UnixTime};
@@ -44,6 +47,7 @@ pub(super) async fn find(conn: &mut Conn, name: &str) -> Result<projects::Projec
 
 async fn shown(conn: &mut Conn, project: projects::Project) -> Result<Project, ApiError> {
     let ssh_user_ca = ssh_user_ca_lines(conn, project.id).await?;
+    let networks = addresses::networks(conn, project.id).await?.iter().map(ToString::to_string).collect();
     Ok(Project {
         id: project.id,
         name: project.slug,
@@ -64,6 +68,7 @@ async fn shown(conn: &mut Conn, project: projects::Project) -> Result<Project, A
             usher_store::AdminSudo::Passwordless => AdminSudo::Passwordless,
         },
         ssh_user_ca,
+        networks,
         created_at: project.created_at,
     })
 }
@@ -231,9 +236,28 @@ async fn update(
     if after != before {
         change.audit(updated(&before, &after)).await?;
     }
+    if let Some(networks) = body.networks {
+        let networks = parse_networks(&networks)?;
+        addresses::set_networks(&mut change.tx, after.id, &networks).await?;
+        let networks = networks
+            .iter()
+            .map(|cidr| Network { address: cidr.network(), prefix_length: cidr.prefix_length() });
+        change.audit(Event::ProjectNetworks { project_id: after.id, networks: networks.collect() }).await?;
+    }
     let shown = shown(&mut change.tx, after).await?;
     change.commit().await?;
     Ok(Answer::ok(shown))
+}
+
+/// More networks than any project is spread over.
+const MAX_NETWORKS: usize = 64;
+
+fn parse_networks(given: &[String]) -> Result<BTreeSet<Cidr>, ApiError> {
+    if given.len() > MAX_NETWORKS {
+        return Err(ApiError::invalid(format!("networks: at most {MAX_NETWORKS}")));
+    }
+    let parsed = given.iter().map(|text| text.parse::<Cidr>());
+    parsed.collect::<Result<_, _>>().map_err(|error| ApiError::invalid(format!("networks: {error}")))
 }
 
 fn updated(before: &projects::Project, after: &projects::Project) -> Event {

@@ -321,6 +321,46 @@ async fn an_address_belongs_to_the_first_server_that_reports_it() {
     assert_eq!(opened(&victim).await, [""; 0], "and the old one does not take it back");
 }
 
+/// Attack: root on a target reports the address of something internal that is no server at all.
+#[tokio::test]
+async fn a_project_says_where_its_servers_may_be() {
+    let (team, admin, _agent) = shop().await;
+    let edge = json!({"role": "bastion", "bastion_group": "edge"});
+    let bastion = team.enroll(&team.token(&admin, "shop", edge).await, "edge-1", 9).await;
+    let db = team.enroll(&team.token(&admin, "shop", json!({"via": "edge"})).await, "db-1", 5).await;
+    let opened = async || {
+        let state = state(&team, &bastion).await;
+        let hops = state.server.hops.into_values().flat_map(|hop| hop.addresses);
+        hops.map(|address| address.to_string()).collect::<Vec<_>>()
+    };
+    let set = async |networks: &str| {
+        let body = format!(r#"{{"networks":{networks}}}"#);
+        team.send(&admin, "PATCH", "/v1/projects/shop", &body, team.jti()).await
+    };
+    let lie = report_of(&[("10.0.0.5", 22), ("172.31.0.7", 22)]);
+    team.post(&db.caller, "/v1/agent/report", lie.clone()).await.ok();
+    assert_eq!(opened().await, ["10.0.0.5", "172.31.0.7"], "nobody has said where");
+
+    assert_eq!(
+        set(r#"["10.0.0.0/24","2001:db8::/32"]"#).await.ok()["networks"],
+        json!(["10.0.0.0/24", "2001:db8::/32"])
+    );
+    team.post(&db.caller, "/v1/agent/report", lie.clone()).await.ok();
+    assert_eq!(opened().await, ["10.0.0.5"], "what was outside is gone");
+    let shown = team.get(&admin, "/v1/servers/db-1").await.ok();
+    assert_eq!(shown["conflicts"][0]["name"], "172.31.0.7:22");
+    let last = team.events("server.addresses").await.pop().unwrap();
+    assert_eq!((&last["after"], &last["refused"]), (&json!(["10.0.0.5:22"]), &json!(["172.31.0.7:22"])));
+    let network =
+        json!([{"address": "10.0.0.0", "prefix_length": 24}, {"address": "2001:db8::", "prefix_length": 32}]);
+    assert_eq!(team.events("project.networks").await[0]["networks"], network);
+
+    set(r#"["10.0.0.0/33"]"#).await.error("invalid_request");
+    set("[]").await.ok();
+    team.post(&db.caller, "/v1/agent/report", lie).await.ok();
+    assert_eq!(opened().await, ["10.0.0.5", "172.31.0.7"]);
+}
+
 #[tokio::test]
 async fn a_changed_address_is_in_the_audit_log() {
     let (team, _admin, agent) = shop().await;

@@ -94,6 +94,9 @@ pub enum ProjectCommand {
         /// What certificates may forward on targets: `off`, `local` or `all`
         #[arg(long, value_name = "RULE", value_parser = wire_value::<PortForwarding>)]
         port_forwarding: Option<PortForwarding>,
+        /// A network in which its servers may have new addresses, once for each; `any` for everywhere
+        #[arg(long, value_name = "CIDR")]
+        network: Vec<String>,
     },
     /// One project, with its CA's public keys
     Show {
@@ -165,12 +168,17 @@ pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
         }
         ProjectCommand::Groups { project } => list(context, &format!("{}/groups", path(&project)), groups),
         ProjectCommand::List => list(context, "/v1/projects", table),
-        ProjectCommand::Set { project, lifetime, skew, port_forwarding } => {
+        ProjectCommand::Set { project, lifetime, skew, port_forwarding, network } => {
             let update = UpdateProject {
                 certificate_lifetime_seconds: lifetime,
                 clock_skew_seconds: skew,
                 port_forwarding,
                 admin_sudo: None,
+                networks: match network.as_slice() {
+                    [] => None,
+                    [any] if any == "any" => Some(Vec::new()),
+                    _ => Some(network),
+                },
             };
             if update == UpdateProject::default() {
                 return Err(Failure::usage("nothing to change"));
@@ -212,6 +220,9 @@ fn show(project: &Project) -> String {
         ("next uid, gid", format!("{}, {}", project.next_unix_uid, project.next_unix_gid)),
         ("created", project.created_at.to_string()),
     ]);
+    for network in &project.networks {
+        text.push_str(&fields([("network", network.clone())]));
+    }
     for key in &project.ssh_user_ca {
         text.push_str(&fields([("user ca", key.clone())]));
     }

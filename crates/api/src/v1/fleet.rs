@@ -75,6 +75,9 @@ pub struct Project {
     /// The user CA's public keys, as in `TrustedUserCAKeys`.
     #[serde(default)]
     pub ssh_user_ca: Vec<String>,
+    /// Networks in which its servers may have addresses; anywhere when there is none.
+    #[serde(default)]
+    pub networks: Vec<String>,
     /// When it was created.
     pub created_at: UnixTime,
 }
@@ -127,6 +130,9 @@ pub struct UpdateProject {
     /// New sudo rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_sudo: Option<AdminSudo>,
+    /// Networks in which its servers may have new addresses, for example `10.0.0.0/16`; none for anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<String>>,
 }
 
 /// A group's role in a project.
