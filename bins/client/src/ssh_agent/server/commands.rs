@@ -185,7 +185,8 @@ impl Agent {
             let pins = broker.learn_pins().await.unwrap_or_default();
             let teams = Arc::clone(&agent.teams);
             let kept = tokio::task::spawn_blocking(move || {
-                teams.keep_pins(&team, &pins).and(teams.keep_names(&team, &servers))
+                let (pins, names) = (teams.keep_pins(&team, &pins), teams.keep_names(&team, &servers));
+                pins.and(names)
             });
             if let Ok(Err(failure)) = kept.await {
                 tracing::warn!(%failure, "what the broker said was not written down");
