@@ -123,7 +123,10 @@ impl DatabaseConfig {
 
     fn options(&self) -> Result<PgConnectOptions, DatabaseError> {
         self.check()?;
-        let options: PgConnectOptions = self.url.as_str().parse().map_err(|_error| DatabaseError::Address)?;
+        // With a password nobody's `.pgpass` is looked at.
+        let mut url = self.url.clone();
+        url.set_password(Some("none")).map_err(|()| DatabaseError::Address)?;
+        let options: PgConnectOptions = url.as_str().parse().map_err(|_error| DatabaseError::Address)?;
         // A directory of sockets is no network.
         let local = options.get_socket().is_some() || options.get_host().starts_with('/');
         let mut options = options.ssl_mode(match self.tls {

@@ -65,6 +65,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Small, and quick to start. Commits reach the kernel, which is as much as a killed process can show.
 const SETTINGS: &[&str] = &[
     "autovacuum=off",
+    "dynamic_shared_memory_type=mmap",
     "fsync=off",
     "listen_addresses=",
     "max_connections=400",
@@ -257,6 +258,17 @@ impl Postgres {
     pub fn start_again(&self) {
         self.tell("start");
         self.wait_until("answers", |reached| reached);
+    }
+
+    /// Starts it again if it ended by itself.
+    ///
+    /// # Panics
+    /// When it does not come up; with its log.
+    pub fn start_if_it_went_down(&self) {
+        if !self.is_ready() {
+            self.tell("crash");
+            self.start_again();
+        }
     }
 
     fn tell(&self, verb: &str) {

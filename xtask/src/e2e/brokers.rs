@@ -123,8 +123,8 @@ impl Stack {
         for other in others {
             for file in ["broker.toml", "seal.key"] {
                 let path = format!("{DATA}/{file}");
-                let text = self.host(first)?.read(&path);
-                self.host(other)?.write(&path, 0o600, &text)?;
+                let (from, to) = (self.host(first)?.path(&path)?, self.host(other)?.path(&path)?);
+                std::fs::copy(from, to).with_context(|| format!("cannot copy {file}"))?;
                 self.host(other)?.cmd(["chown", "usher-broker:", &path]).read()?;
             }
         }

@@ -13,6 +13,7 @@ mod connections;
 mod custody;
 mod enrollment;
 mod fleet;
+mod jumps;
 mod kms;
 mod ledger;
 mod limits;

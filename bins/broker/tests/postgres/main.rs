@@ -11,6 +11,10 @@ mod connections;
 mod enrollment;
 #[path = "../it/fleet.rs"]
 mod fleet;
+#[path = "../it/jumps.rs"]
+mod jumps;
+#[path = "../it/locks.rs"]
+mod locks;
 mod starting;
 #[path = "../it/team.rs"]
 mod team;

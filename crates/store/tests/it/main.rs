@@ -15,6 +15,8 @@ mod desired;
 mod directory;
 mod durability;
 mod epoch;
+mod faults;
+mod locked;
 mod locks;
 mod open;
 mod redemption;

@@ -42,6 +42,15 @@ impl Db {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = new_address(&directory);
+        Self::of(directory, address).await
+    }
+
+    /// A database on a cluster of the test's own.
+    pub(crate) async fn at(address: String) -> Self {
+        Self::of(tempfile::tempdir().unwrap(), address).await
+    }
+
+    async fn of(directory: TempDir, address: String) -> Self {
         let store = open(&address).await;
         Self { _directory: directory, address, store }
     }

@@ -1,7 +1,7 @@
 //! Nothing of `tests/it` is forgotten here.
 
 /// About files, and what SQLite makes of them.
-const SQLITE_ONLY: &[&str] = &["open"];
+const SQLITE_ONLY: &[&str] = &["locked", "open"];
 
 #[test]
 fn every_module_that_sqlite_runs_is_run_on_postgresql() {
