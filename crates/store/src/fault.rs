@@ -97,8 +97,8 @@ fn of_sqlite(code: &str) -> Fault {
     match code.parse::<u32>().unwrap_or_default() & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED
         5 | 6 => Fault::Unavailable,
-        // SQLITE_READONLY
-        8 => Fault::ReadOnly,
+        // SQLITE_READONLY; SQLITE_CANTOPEN, when the files beside the database cannot be made
+        8 | 14 => Fault::ReadOnly,
         // SQLITE_FULL
         13 => Fault::Full,
         _ => Fault::Other,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    SqlitePool,
+    Sqlite, SqlitePool, Transaction,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -27,6 +27,9 @@ use crate::{
 
 /// Readers beside the one writer. More do not help on few cores, and every one caches pages.
 const READERS: u32 = 4;
+
+/// Takes the lock at once: a transaction that finds it taken later could only give up.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// Prepared statements that each connection keeps: more than this crate has.
 const STATEMENTS_KEPT: usize = 256;
@@ -66,8 +69,20 @@ impl Pools {
     async fn write(&self) -> Result<Conn, StoreError> {
         Ok(Conn(match self {
             Self::Postgres(server) => Engine::Postgres(server.write().await?),
-            Self::Sqlite { writer, .. } => Engine::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { writer, .. } => Engine::Sqlite(begin_writing(writer).await?),
         }))
+    }
+}
+
+/// On a full disk SQLite ends a transaction by itself. The driver does not notice, and would take the one connection that
+/// writes for busy ever after: another one takes its place.
+async fn begin_writing(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    match writer.begin_with(BEGIN).await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            writer.acquire().await?.close().await?;
+            writer.begin_with(BEGIN).await
+        }
+        result => result,
     }
 }
 

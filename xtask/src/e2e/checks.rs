@@ -132,7 +132,7 @@ const SERVER: &[Check] = &[Check {
 
 /// Every check after the bring-up. The last one of [`ALL`] stays the last: the agents are gone after it.
 pub(super) fn of(variant: Variant) -> impl Iterator<Item = &'static Check> {
-    let (last, before) = ALL.split_at(ALL.len().saturating_sub(1));
+    let (before, last) = ALL.split_at(ALL.len().saturating_sub(1));
     let several = if variant.brokers > 1 { SEVERAL } else { &[] };
     let server = if variant.is_spread() { SERVER } else { &[] };
     [before, several, server, last].into_iter().flatten()

@@ -13,6 +13,7 @@ mod audit;
 mod brokers;
 #[path = "../it/connections.rs"]
 mod connections;
+mod crashes;
 #[path = "../it/credentials.rs"]
 mod credentials;
 #[path = "../it/desired.rs"]
@@ -23,6 +24,7 @@ mod directory;
 mod durability;
 #[path = "../it/epoch.rs"]
 mod epoch;
+#[path = "../it/faults.rs"]
 mod faults;
 mod issuing;
 #[path = "../it/locks.rs"]
