@@ -48,6 +48,12 @@ pub enum ConfigError {
         #[source]
         source: toml::de::Error,
     },
+    /// Not `http://` or `https://`.
+    #[error("[audit] push_url `{url}` must begin with https:// (http:// only inside of one machine)")]
+    PushUrl {
+        /// What is there.
+        url: Url,
+    },
     /// Only one of certificate and key is there.
     #[error("[tls] certificate_file and private_key_file belong together")]
     HalfCertificate,
@@ -57,6 +63,26 @@ pub enum ConfigError {
         /// What is there.
         url: Url,
     },
+}
+
+/// Where the audit log is sent as it grows. Who has a sink of the same name in the same database takes turns with it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// A file that lines are appended to.
+    pub export_file: Option<PathBuf>,
+    /// What this file is called in the database.
+    pub export_file_name: String,
+    /// Where lines are posted to.
+    pub push_url: Option<Url>,
+    /// What this is called in the database.
+    pub push_name: String,
+    /// A file with the bearer token for it.
+    pub push_token_file: Option<PathBuf>,
+    /// Certificates (PEM) to believe instead of the machine's.
+    pub push_ca_file: Option<PathBuf>,
+    /// Seconds until a delivery is given up and tried again.
+    pub deadline_seconds: NonZeroU32,
 }
 
 /// Content of `broker.toml`.
@@ -83,6 +109,9 @@ pub struct Config {
     /// Connections.
     #[serde(default)]
     pub server: ServerConfig,
+    /// Where the audit log is sent.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Rate limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -175,6 +204,17 @@ fn default_data_dir() -> PathBuf {
     PathBuf::from(DATA_DIR)
 }
 
+/// Whoever listens in between reads who does what: without TLS only inside of one machine.
+fn is_pushable(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+}
+
 const fn count(number: u32) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(number.saturating_sub(1))
 }
@@ -182,6 +222,27 @@ const fn count(number: u32) -> NonZeroU32 {
 impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            export_file: None,
+            export_file_name: "file".to_owned(),
+            push_url: None,
+            push_name: "push".to_owned(),
+            push_token_file: None,
+            push_ca_file: None,
+            deadline_seconds: count(10),
+        }
+    }
+}
+
+impl AuditConfig {
+    /// The time for one delivery.
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline_seconds.get().into())
     }
 }
 
@@ -251,6 +312,7 @@ impl Config {
             tls: TlsConfig::default(),
             server: ServerConfig::default(),
             limits: LimitsConfig::default(),
+            audit: AuditConfig::default(),
             kms: None,
         }
     }
@@ -283,6 +345,9 @@ impl Config {
             && url.password().is_none();
         if !plain {
             return Err(ConfigError::PublicUrl { url: url.clone() });
+        }
+        if let Some(url) = self.audit.push_url.as_ref().filter(|url| !is_pushable(url)) {
+            return Err(ConfigError::PushUrl { url: url.clone() });
         }
         if self.tls.certificate_file.is_some() != self.tls.private_key_file.is_some() {
             return Err(ConfigError::HalfCertificate);

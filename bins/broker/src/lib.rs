@@ -17,6 +17,7 @@ mod custody;
 mod database;
 mod enrollment;
 mod error;
+mod export;
 mod extract;
 mod failures;
 mod fleet;
@@ -36,8 +37,8 @@ mod verifier;
 
 pub use clock::Clock;
 pub use config::{
-    CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, KmsConfig, LimitsConfig, LogConfig, LogFormat,
-    ServerConfig, TlsConfig,
+    AuditConfig, CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, KmsConfig, LimitsConfig, LogConfig,
+    LogFormat, ServerConfig, TlsConfig,
 };
 pub use database::{DatabaseConfig, DatabaseError, DatabaseTls};
 pub use router::router;

@@ -19,7 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::{
-    AppState, housekeeping,
+    AppState,
+    export::Exporters,
+    housekeeping,
     router::router,
     tls::{Certificate, TlsError, server_config},
 };
@@ -96,6 +98,7 @@ impl Server {
         let acceptor = TlsAcceptor::from(tls);
         let slots = Arc::new(Semaphore::new(app.config().server.max_connections.get()));
         let house = tokio::spawn(housekeeping::run(app.clone(), certificate));
+        let exporters = Exporters::start(&app);
         let shared = Arc::new(Shared { router: router(app.clone()), acceptor, app: app.clone() });
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
@@ -139,6 +142,7 @@ impl Server {
         }
         // The last one, so that nothing of this run is left unsigned.
         housekeeping::checkpoint(&app, app.now()).await;
+        exporters.finish().await;
         app.store().close().await;
         Ok(())
     }

@@ -56,6 +56,7 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
         if let Some(error) = cause.downcast_ref::<ConfigError>() {
             return Some(match error {
                 ConfigError::File { .. } => "name the file with --config, or make a team with `usher-broker init`",
+                ConfigError::PushUrl { .. } => "use https://, or an address of this machine",
                 ConfigError::PublicUrl { .. } => "write it like https://usher.example.com:8443",
                 ConfigError::Database(error) => return error.next_step(),
                 ConfigError::Form { .. } | ConfigError::HalfCertificate => {

@@ -12,6 +12,7 @@ mod command_line;
 mod connections;
 mod custody;
 mod enrollment;
+mod export;
 mod fleet;
 mod jumps;
 mod kms;
