@@ -7,7 +7,9 @@ mod crashes;
 mod enrollment;
 mod hops;
 mod leaving;
+mod locks;
 mod network;
+mod rotation;
 mod several;
 mod signing_in;
 mod theft;
@@ -98,10 +100,25 @@ const ALL: &[Check] = &[
     },
     Check { name: "user disabled: open session ended", run: leaving::session_ended },
     Check { name: "user disabled: account gone", run: leaving::account_gone },
+    Check { name: "user locked: out at once, everywhere; unlocked: back unharmed", run: locks::user },
+    Check { name: "server locked: out at once; unlocked: back unharmed", run: locks::server },
+    Check { name: "project locked: out at once; unlocked: back unharmed", run: locks::project },
+    Check {
+        name: "rotate-ca: connections every 50 ms through a whole rotation, none refused",
+        run: rotation::under_connections,
+    },
+    Check {
+        name: "rotate-ca: a server that was off still works, is listed, and holds back the end",
+        run: rotation::server_was_off,
+    },
     Check { name: "agent killed with -9 during work comes back, accounts whole", run: crashes::agent_killed },
     Check {
         name: "broker killed with -9 during work comes back, no audit row lost, chain verifies",
         run: crashes::broker_killed,
+    },
+    Check {
+        name: "rotate state, TLS root and audit key: broker killed in between, agents and clients follow",
+        run: rotation::team_keys,
     },
     Check { name: "broker down: a valid certificate still logs in", run: crashes::broker_down_certificate },
     Check { name: "broker down: break-glass root still logs in", run: crashes::broker_down_break_glass },

@@ -14,16 +14,16 @@ use crate::{
 };
 
 /// How long the agents may take.
-const SOON: Duration = Duration::from_secs(60);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// Somebody at work: a session that is open, a certificate that is valid.
-struct AtWork {
+pub(super) struct AtWork {
     name: &'static str,
-    session: Background,
-    files: Files,
+    pub(super) session: Background,
+    pub(super) files: Files,
 }
 
-fn at_work(stack: &mut Stack, name: &'static str) -> Result<AtWork> {
+pub(super) fn at_work(stack: &mut Stack, name: &'static str) -> Result<AtWork> {
     stack.ready(name)?;
     let session = stack.usher(name, &["ssh", "target-1", "--", "echo", "here;", "sleep", "600"])?.start()?;
     clock::wait_for_ok(&format!("{name}'s session"), clock::PATIENCE, || {

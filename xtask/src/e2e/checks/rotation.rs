@@ -1,0 +1,223 @@
+//! Keys are replaced while people work.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::super::{
+    admin::items,
+    stack::{PROJECT, ROOT, SERVERS, Stack},
+};
+use crate::clock::{self, Stopwatch};
+
+/// Between the beginnings of two connections.
+const EVERY: Duration = Duration::from_millis(50);
+/// At most so many connections are being made at one time: a slow machine makes fewer, and none is excused.
+const AT_ONCE: usize = 6;
+/// How long agents and clients may take to hear of something.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Keys of one kind, newest first.
+fn keys(stack: &Stack, show: &[&str], kind: &str) -> Result<Vec<Value>> {
+    let all = items(&stack.admin(show)?)?;
+    Ok(all.into_iter().filter(|key| key.get("kind").and_then(Value::as_str) == Some(kind)).collect())
+}
+
+fn lacking(key: &Value) -> BTreeSet<&str> {
+    let names = key.get("lacking").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Waits until exactly these servers lack the newest key.
+fn wait_until_only(stack: &Stack, show: &[&str], kind: &str, missing: &[&str]) -> Result<()> {
+    let wanted: BTreeSet<&str> = missing.iter().copied().collect();
+    clock::wait_for_ok(&format!("servers to know the newest {kind}"), SOON, || {
+        let keys = keys(stack, show, kind)?;
+        let newest = keys.first().context("no key")?;
+        if lacking(newest) == wanted { Ok(()) } else { bail!("{newest}") }
+    })
+}
+
+/// The CA lines that a server's sshd trusts.
+fn trusted(stack: &Stack, server: &str) -> Result<usize> {
+    let file = stack.host(server)?.read("/etc/ssh/usher/user_ca.pub");
+    Ok(file.lines().filter(|line| line.starts_with("ssh-") || line.starts_with("ecdsa-")).count())
+}
+
+const CA: [&str; 3] = ["project", "ca", PROJECT];
+const TEAM: [&str; 2] = ["team", "keys"];
+
+/// Connections begin every 50 ms, to both targets, from before the rotation until after its end.
+pub(super) fn under_connections(stack: &mut Stack) -> Result<String> {
+    stack.ready("alice")?;
+    for target in ["target-1", "target-2"] {
+        stack.usher("alice", &["ssh", target, "--", "true"])?.read()?;
+    }
+    let (done, made, next, failures) =
+        (AtomicBool::new(false), AtomicU32::new(0), Mutex::new(Duration::ZERO), Mutex::new(Vec::new()));
+    let (shared, watch) = (&*stack, Stopwatch::start());
+    let worker = || {
+        while !done.load(Ordering::SeqCst) {
+            let turn = {
+                let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+                let turn = *next;
+                *next = (turn + EVERY).max(watch.elapsed());
+                turn
+            };
+            let waited = clock::wait_for("its turn", SOON, || (watch.elapsed() >= turn).then_some(()));
+            let number = made.fetch_add(1, Ordering::SeqCst);
+            let target = if number % 2 == 0 { "target-1" } else { "target-2" };
+            let output =
+                waited.and_then(|()| shared.usher("alice", &["ssh", target, "--", "echo", "in"])?.output());
+            let fault = match output {
+                Ok(output) if output.status == 0 && output.stdout.trim() == "in" => continue,
+                Ok(output) => output.to_string(),
+                Err(error) => format!("{error:#}"),
+            };
+            failures.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        }
+    };
+    let more = |what: &str, by: u32| {
+        let from = made.load(Ordering::SeqCst);
+        clock::wait_for(what, SOON, || (made.load(Ordering::SeqCst) >= from + by).then_some(()))
+    };
+    let rotated = std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+        let rotated = (|| {
+            more("connections before", 10)?;
+            shared.admin(&["project", "rotate-ca", PROJECT])?;
+            wait_until_only(shared, &CA, "ssh-user-ca", &[])?;
+            more("connections by the new key", 10)?;
+            shared.admin(&["project", "retire-ca", PROJECT])?;
+            for server in SERVERS {
+                clock::wait_for(&format!("{server} to forget the old key"), SOON, || {
+                    trusted(shared, server).ok().filter(|count| *count == 1)
+                })?;
+            }
+            more("connections after", 10)
+        })();
+        done.store(true, Ordering::SeqCst);
+        for worker in workers {
+            worker.join().map_err(|_panic| anyhow::anyhow!("a thread panicked"))?;
+        }
+        rotated
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let made = made.load(Ordering::SeqCst);
+    if let Some(first) = failures.first() {
+        bail!("{} of {made} connections failed, the first: {first}", failures.len());
+    }
+    rotated?;
+    let keys = keys(stack, &CA, "ssh-user-ca")?;
+    let state = |key: &Value| key.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let states: Vec<_> = keys.iter().map(state).collect();
+    if states != ["active", "retired"] {
+        bail!("{states:?}");
+    }
+    Ok(format!("{made} connections in {} ms, none refused", watch.ms()))
+}
+
+/// Its agent is dead from before the rotation until after all others know the new key.
+pub(super) fn server_was_off(stack: &mut Stack) -> Result<String> {
+    stack.ready("alice")?;
+    let target = stack.host("target-2")?;
+    target.kill_dead("usher-agent")?;
+    stack.admin(&["project", "rotate-ca", PROJECT])?;
+    wait_until_only(stack, &CA, "ssh-user-ca", &["target-2"])?;
+    let retire = ["project", "retire-ca", PROJECT];
+    let refused = stack.usher(super::super::admin::ADMIN, &retire)?.output()?;
+    if refused.status == 0 || !refused.stderr.contains("target-2") || refused.stderr.contains("target-1") {
+        bail!("the old key could be retired, or target-2 was not named: {refused}");
+    }
+    for target in ["target-1", "target-2"] {
+        stack.usher("alice", &["ssh", target, "--", "true"])?.read().context("while target-2 is off")?;
+    }
+    stack.start_agent("target-2")?;
+    wait_until_only(stack, &CA, "ssh-user-ca", &[])?;
+    stack.usher("alice", &["ssh", "target-2", "--", "true"])?.read()?;
+    stack.admin(&retire)?;
+    stack.usher("alice", &["ssh", "target-2", "--", "true"])?.read()?;
+    Ok("listed, and good until it was back".to_owned())
+}
+
+/// The broker is killed between the two halves; agents and clients follow the new keys, a client that did not hear of the
+/// new root enrolls again.
+pub(super) fn team_keys(stack: &mut Stack) -> Result<String> {
+    stack.ready("alice")?;
+    let watch = Stopwatch::start();
+    for key in ["state", "tls", "audit"] {
+        stack.admin(&["team", "rotate", key])?;
+    }
+    let broker = stack.host("broker")?;
+    broker.kill_dead("usher-broker")?;
+    stack.serve()?;
+    for kind in ["state", "tls-root"] {
+        wait_until_only(stack, &TEAM, kind, &[])?;
+    }
+    // Clients hear of the new root while they work.
+    for person in ["alice", super::super::admin::ADMIN] {
+        clock::wait_for_ok(&format!("{person}'s client to know the new root"), SOON * 2, || {
+            stack.usher(person, &["servers"])?.read()?;
+            let config = stack.client()?.read(&format!("/home/{person}/.config/usher/config.toml"));
+            if config.contains("pins") { Ok(()) } else { bail!("{config}") }
+        })?;
+    }
+    for key in ["state", "tls", "audit"] {
+        stack.admin(&["team", "retire", key])?;
+    }
+    let old = stack.client_url.clone();
+    let as_broker = |args: &[&str]| {
+        let data = ["--data-dir", "/var/lib/usher-broker"];
+        broker.cmd(["usher-broker"]).args(args).args(data).user("usher-broker").read()
+    };
+    let url = as_broker(&["client-url"])?.trim().to_owned();
+    if url == old {
+        bail!("the pin is the old one: {url}");
+    }
+    let verified = as_broker(&["audit", "verify"])?;
+    let root = as_broker(&["root-certificate"])?;
+    for host in stack.lab.hosts() {
+        host.write(ROOT, 0o644, &root)?;
+    }
+    stack.client_url = url;
+    // The harness's own devices know one pin only: they sign in anew.
+    stack.client()?.cmd(["sh", "-c", "rm -rf /root/device-*"]).read()?;
+    // New processes begin with what they wrote down.
+    for server in ["target-1", "bastion-1"] {
+        stack.host(server)?.kill_dead("usher-agent")?;
+        stack.start_agent(server)?;
+    }
+    stack.admin(&["user", "create", "rotated"])?;
+    stack.admin(&["group", "add", "developers", "rotated"])?;
+    for server in SERVERS {
+        let host = stack.host(server)?;
+        clock::wait_for(&format!("{server} to follow the new state key"), SOON, || {
+            host.run(["getent", "passwd", "rotated"]).ok().filter(|output| output.status == 0)
+        })?;
+    }
+    stack.admin(&["user", "disable", "rotated"])?;
+    stack.usher("alice", &["ssh", "target-1", "--", "true"])?.read()?;
+    old_pin_is_told(stack, &old)?;
+    Ok(format!("{} ms; {}", watch.ms(), verified.trim()))
+}
+
+/// A client that was off: it is refused, says what to do, and enrolls again.
+fn old_pin_is_told(stack: &Stack, old: &str) -> Result<()> {
+    let client = stack.client()?;
+    client.cmd(["useradd", "--create-home", "sleeper"]).read()?;
+    client.cmd(["install", "-d", "-m", "700", "-o", "sleeper", "/run/user/sleeper"]).read()?;
+    let refused = stack.as_person("sleeper", &["usher", "enroll", old])?.output()?;
+    if refused.status == 0 {
+        bail!("the old root is still believed: {refused}");
+    }
+    refused.says("enroll again")?;
+    stack.as_person("sleeper", &["usher", "enroll", &stack.client_url])?.read().map(drop)
+}
