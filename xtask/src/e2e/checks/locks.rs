@@ -1,7 +1,5 @@
 //! Locks: out at once, everywhere, and everything back when the lock is lifted.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
@@ -74,7 +72,7 @@ fn locked_out(stack: &mut Stack, kind: &str, name: &str) -> Result<String> {
     stack.admin(&["locks"])?.to_string().contains(REASON).then_some(()).context("the lock is not listed")?;
 
     stack.admin(&["unlock", kind, name])?;
-    clock::wait_for_ok("everything to be back", Duration::from_secs(30), || {
+    clock::wait_for_ok("everything to be back", clock::PATIENCE, || {
         let output = stack.usher(PERSON, &["ssh", "target-1", "--", "echo", "back"])?.output()?;
         if output.stdout.trim() == "back" { Ok(()) } else { bail!("{output}") }
     })?;
