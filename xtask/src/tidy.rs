@@ -87,12 +87,8 @@ fn orphans(files: &[String], read: impl Fn(&str) -> Option<String>) -> Vec<&str>
         if is_root || folder == "benches/benches" || folder == "fuzz/fuzz_targets" {
             return false;
         }
-        let is_test = folder.rsplit_once('/').is_some_and(|(above, _)| above.ends_with("/tests"));
-        let parents = if folder.ends_with("/src") || is_test {
-            vec![format!("{folder}/lib.rs"), format!("{folder}/main.rs")]
-        } else {
-            vec![format!("{folder}.rs")]
-        };
+        // A folder belongs to the file beside it, or to the crate root in it: `src`, `tests/it`, `src/bin/x`.
+        let parents = [format!("{folder}.rs"), format!("{folder}/lib.rs"), format!("{folder}/main.rs")];
         !parents.iter().any(|parent| declared(parent, module))
     };
     files.iter().map(String::as_str).filter(is_orphan).collect()

@@ -88,8 +88,8 @@ async fn call_keys(client: &Client) {
     asked(client.retire_team_keys(&retire).await);
     asked(client.locks().await);
     let reason = "lost".parse().unwrap();
-    asked(client.lock("user", "u", &v1::SetLock { reason }).await);
-    asked(client.unlock("user", "u").await);
+    asked(client.lock("k", "n", &v1::SetLock { reason }).await);
+    asked(client.unlock("k", "n").await);
 }
 
 async fn call_projects(client: &Client) {
