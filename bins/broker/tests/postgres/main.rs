@@ -13,6 +13,8 @@ mod enrollment;
 mod fleet;
 #[path = "../it/jumps.rs"]
 mod jumps;
+#[path = "../it/ledger.rs"]
+mod ledger;
 #[path = "../it/locks.rs"]
 mod locks;
 mod starting;
