@@ -18,9 +18,14 @@ statements! {
     LAST_CHECKPOINT = "SELECT body FROM audit_checkpoints ORDER BY number DESC LIMIT 1";
 }
 
-/// [`APPEND`] for a JSON array of rows, in its order. SQLite only.
+/// [`APPEND`] for a JSON array of rows, in its order, in SQLite's words.
 const APPEND_ALL: &str = "INSERT INTO audit (writer, sequence, previous_hash, hash, body)
     SELECT r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, CAST(r.value ->> 4 AS BLOB) FROM json_each($1) AS r";
+
+/// The same in PostgreSQL's words.
+pub(crate) const APPEND_ALL_POSTGRES: &str = "INSERT INTO audit (writer, sequence, previous_hash, hash, body)
+    SELECT v ->> 0, (v ->> 1)::bigint, v ->> 2, v ->> 3, convert_to(v ->> 4, 'UTF8')
+    FROM json_array_elements($1::json) WITH ORDINALITY AS r (v, n) ORDER BY n";
 
 /// The chain of this process. Its writer id is made with its first row.
 #[derive(Debug, Default)]
@@ -87,12 +92,6 @@ pub(crate) async fn append_all(
     mut head: Head,
     records: &[&Record],
 ) -> Result<Head, StoreError> {
-    if !conn.is_sqlite() {
-        for record in records {
-            head = append(conn, head, record).await?;
-        }
-        return Ok(head);
-    }
     let mut rows = Vec::with_capacity(records.len());
     for record in records {
         let body = encode(record).map_err(StoreError::Audit)?;
@@ -101,7 +100,8 @@ pub(crate) async fn append_all(
         rows.push((next.writer.to_string(), next.sequence, head.hash, next.hash, body));
         head = next;
     }
-    query(APPEND_ALL).bind(to_json(&rows, "body")?).execute(conn).await?;
+    let sql = if conn.is_sqlite() { APPEND_ALL } else { APPEND_ALL_POSTGRES };
+    query(sql).bind(to_json(&rows, "body")?).execute(conn).await?;
     Ok(head)
 }
 

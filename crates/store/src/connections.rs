@@ -21,7 +21,7 @@ use crate::{
     servers::Server,
 };
 
-pub(crate) use self::batch::{insert_all, insert_each};
+pub(crate) use self::batch::{INSERT_ALL_POSTGRES, insert_all, insert_each};
 
 /// How long the answer to a request is kept for a repetition of it.
 pub const ANSWER_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -88,7 +88,7 @@ pub struct CertificateRow {
 }
 
 /// What makes a repeated request recognisable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestName {
     /// Thumbprint of the key that proved it.
     pub jkt: Thumbprint,

@@ -213,6 +213,8 @@ async fn commit(
             Verdict::Stands => standing.push(work),
         }
     }
+    // Brokers that get the same requests insert them in the same order: none waits for a row of one that waits for it.
+    standing.sort_by(|one, other| one.rows().0.request.cmp(&other.rows().0.request));
     record(&mut tx, &mut standing, attempt).await?;
     tx.commit().await
 }

@@ -81,7 +81,11 @@ pub use values::{
 /// The statements that only PostgreSQL knows, as [`statements`].
 #[must_use]
 pub fn postgres_statements() -> Vec<(&'static str, &'static str, &'static str)> {
-    postgres::STATEMENTS.iter().map(|(name, sql)| ("postgres", *name, *sql)).collect()
+    let batches = [
+        ("chain", "APPEND_ALL_POSTGRES", chain::APPEND_ALL_POSTGRES),
+        ("connections", "INSERT_ALL_POSTGRES", connections::INSERT_ALL_POSTGRES),
+    ];
+    postgres::STATEMENTS.iter().map(|(name, sql)| ("postgres", *name, *sql)).chain(batches).collect()
 }
 
 /// Every SQL statement that both engines know, with its module and name: for the test that prepares them all.

@@ -10,6 +10,8 @@
 mod accounts;
 #[path = "../it/audit.rs"]
 mod audit;
+#[path = "../it/audit_follow.rs"]
+mod audit_follow;
 mod brokers;
 #[path = "../it/connections.rs"]
 mod connections;
