@@ -10,8 +10,11 @@ use std::{env, hint::black_box, time::Duration};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use usher_api_client::{BrokerAddress, Client, ClientConfig};
-use usher_benches::{AwsLcVerifier, Proved, client_address, facts, grant, leg, request, subject, user};
-use usher_ca::{Signer as _, prepare};
+use usher_benches::{
+    AwsLcVerifier, Proved, client, client_address, facts, grant, leg, proven, request, subject, user,
+    x509_authority,
+};
+use usher_ca::{Signer as _, prepare, x509::prepare_client};
 use usher_identity::dpop::{self, Es256Verifier as _};
 use usher_keystore::{Algorithm, SoftwareKey};
 use usher_policy::authorize;
@@ -31,6 +34,8 @@ fn main() {
     start(effort);
     mint(effort, Algorithm::Ed25519, 0.65);
     mint(effort, Algorithm::EcdsaP256, 0.75);
+    mint_x509(effort, Algorithm::Ed25519);
+    mint_x509(effort, Algorithm::EcdsaP256);
     proof(effort);
     decision(effort);
 }
@@ -71,6 +76,26 @@ fn mint(effort: Effort, algorithm: Algorithm, target: f64) {
         },
     );
     report(effort, &format!("mint_ssh_user_certificate/{}", algorithm.as_str()), ratio, target);
+}
+
+/// An X.509 client certificate, from the grant to its DER, beside the bare signature over the same bytes.
+fn mint_x509(effort: Effort, algorithm: Algorithm) {
+    let (grant, mut rng) = (grant(), UnwrapErr(SysRng));
+    let key = SoftwareKey::generate(algorithm).unwrap();
+    let (checked, subject) = (key.checked().unwrap(), proven());
+    let authority = x509_authority(checked);
+    let message = prepare_client(client(&grant), &subject, &authority, NOW, &mut rng).unwrap();
+    let ratio = paired(
+        effort,
+        || {
+            black_box(key.sign_message(black_box(message.bytes())).unwrap());
+        },
+        || {
+            let prepared = prepare_client(client(&grant), &subject, &authority, NOW, &mut rng).unwrap();
+            black_box(prepared.sign_with(checked).unwrap().der());
+        },
+    );
+    report(effort, &format!("mint_x509_client_certificate/{}", algorithm.as_str()), ratio, 0.6);
 }
 
 /// All checks of a proof beside the bare signature check.

@@ -13,7 +13,10 @@ use std::{net::IpAddr, time::Duration};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use usher_ca::{SourceAddresses, SubjectKey};
+use usher_ca::{
+    CheckedKey, LocalKey as _, Period, PortableP256, Signer, SourceAddresses, SubjectKey,
+    x509::{CaCertificate, CsrToBeSigned, ProvenKey, prepare_authority},
+};
 use usher_identity::{
     ApprovedUser, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, PublicKey, UserRecord,
     UserStatus, authenticate,
@@ -21,8 +24,8 @@ use usher_identity::{
     open_session,
 };
 use usher_policy::{
-    AccessFacts, AccessRequest, Assignment, Decision, Grant, LegGrant, PortForwarding, ProjectFacts, Purpose,
-    ServerFacts, authorize,
+    AccessFacts, AccessRequest, Assignment, ClientGrant, Decision, Grant, LegGrant, PortForwarding,
+    ProjectFacts, Purpose, ServerFacts, authorize,
 };
 use usher_testkit::{NOW, fixture, rng};
 use usher_types::{SecretToken, TokenKind, UnixTime, UserId};
@@ -211,4 +214,27 @@ pub fn leg(grant: &Grant) -> LegGrant {
 pub fn subject() -> SubjectKey {
     SubjectKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti")
         .unwrap()
+}
+
+/// What lets one X.509 client certificate be signed.
+pub fn client(grant: &Grant) -> ClientGrant {
+    grant.client("acme".parse().unwrap(), None)
+}
+
+/// The key that X.509 certificates are for.
+#[must_use]
+pub fn proven() -> ProvenKey {
+    let key = PortableP256::generate(&mut rng(3));
+    let request = CsrToBeSigned::new(key.public_key()).unwrap();
+    let signature = key.sign_now(request.bytes()).unwrap();
+    ProvenKey::from_csr_der(&request.seal(&signature).unwrap()).unwrap()
+}
+
+/// The certificate of the authority whose key this is.
+#[must_use]
+pub fn x509_authority(key: &CheckedKey) -> CaCertificate {
+    let decade = Period::around(NOW, Duration::from_secs(3600), Duration::from_secs(3650 * 86400)).unwrap();
+    let name = "Usher CA of payments".parse().unwrap();
+    let prepared = prepare_authority(&name, &Signer::public_key(key), decade, NOW, &mut rng(4)).unwrap();
+    prepared.sign_with(key).unwrap()
 }

@@ -53,12 +53,15 @@ pub(crate) fn smoke(seconds: u32) -> Result<()> {
     let mut failed = Vec::new();
     for target in &targets {
         std::fs::create_dir_all(dir.with_file_name("corpus").join(target))?;
+        let dictionary = dir.with_file_name("dictionaries").join(format!("{target}.dict"));
+        let dictionary = dictionary.exists().then(|| format!("-dict={}", dictionary.display()));
         let run = nightly()?
             // Without the address sanitizer: there is no unsafe code, and it doubles the time.
             .args(["fuzz", "run", "--sanitizer", "none", "--target-dir"])
             .arg(&target_dir)
             .args([target, &format!("corpus/{target}"), &format!("seeds/{target}")])
-            .args(["--", &format!("-max_total_time={seconds}"), "-rss_limit_mb=2048", "-verbosity=0"]);
+            .args(["--", &format!("-max_total_time={seconds}"), "-rss_limit_mb=2048", "-verbosity=0"])
+            .args(dictionary);
         let output = run.output()?;
         say!("fuzz {target}: {} in {} ms", if output.status == 0 { "ok" } else { "FAILED" }, output.ms);
         if output.status != 0 {

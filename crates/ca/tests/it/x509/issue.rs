@@ -234,6 +234,26 @@ fn the_largest_certificate_stays_below_the_size_that_key_services_sign() {
     assert!(prepared.bytes().len() < 1024 && prepared.bytes().len() < ToBeSigned::MAX);
 }
 
+/// They are also what the fuzz target starts from and must never accept in another form.
+#[test]
+fn keeps_known_certificates() {
+    let ca = Ca::ed25519();
+    let subject = proven(&PortableEd25519::generate(&mut rng(6)));
+    let card = Person { smart_card: Some("alice@EXAMPLE.COM".parse().unwrap()), ..Person::plain() };
+    let made = [
+        ("authority", ca.certificate.der().to_vec()),
+        ("client", ca.client(Person::plain(), &subject).der().to_vec()),
+        ("server", ca.server(Machine::plain(), &subject).der().to_vec()),
+        ("smart-card", ca.client(card, &subject).der().to_vec()),
+        ("../ca_csr/ed25519", super::example::request(&PortableEd25519::generate(&mut rng(6)))),
+        ("../ca_csr/p256", super::example::request(&PortableP256::generate(&mut rng(5)))),
+    ];
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/ca_x509");
+    for (name, der) in made {
+        assert_eq!(std::fs::read(folder.join(name)).unwrap(), der, "{name}");
+    }
+}
+
 #[test]
 fn the_same_randomness_gives_the_same_certificate_and_other_randomness_another_serial() {
     let ca = Ca::p256();
