@@ -22,7 +22,7 @@ use usher_api::{
     v1::{ConnectionRequest, Purpose},
 };
 use usher_audit::{Actor, Code, Event, Record};
-use usher_ca::SubjectKey;
+use usher_ca::{SubjectKey, x509::ProvenKey};
 use usher_identity::ApprovedUser;
 use usher_policy::{AccessRequest, Decision, Denial, Grant, Reason, StepUp, authorize};
 use usher_store::{
@@ -33,7 +33,7 @@ use usher_store::{
 use usher_types::{ConnectionId, LoginName, ServerId};
 
 use self::{issuance::Fall, routes::Bastions};
-use crate::{AppState, error::ApiError, extract::Approved, hot::Place, random, request::RequestInfo};
+use crate::{AppState, error::ApiError, extract::Approved, hot::Place, random, request::RequestInfo, x509};
 
 /// One for the target and one for each bastion of the longest route.
 const MAX_KEYS: usize = 1 + usher_enrollment::MAX_HOPS;
@@ -52,6 +52,7 @@ struct Asked {
     access: AccessRequest,
     via: Option<Vec<String>>,
     keys: Vec<SubjectKey>,
+    x509: Option<ProvenKey>,
     request: RequestName,
 }
 
@@ -108,6 +109,7 @@ fn parse(body: ConnectionRequest, info: &RequestInfo) -> Result<Asked, ApiError>
         },
         via: body.via,
         keys: subject_keys(&body.keys)?,
+        x509: body.csr.as_deref().map(x509::requested_key).transpose()?,
         request: RequestName { jkt: key.jkt, jti: key.jti.clone(), content: key.content },
     })
 }

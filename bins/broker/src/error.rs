@@ -253,6 +253,18 @@ impl From<usher_ca::IssueError> for ApiError {
     }
 }
 
+impl From<usher_ca::x509::IssueError> for ApiError {
+    fn from(error: usher_ca::x509::IssueError) -> Self {
+        use usher_ca::x509::IssueError;
+        let is_temporary = matches!(&error, IssueError::Sign(SignError::Unavailable(_)));
+        if let IssueError::Sign(_) = &error {
+            Self::no_signature(error, is_temporary)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match (&error, error.fault()) {

@@ -34,6 +34,7 @@ mod server;
 mod state;
 pub mod tls;
 mod verifier;
+mod x509;
 
 pub use clock::Clock;
 pub use config::{

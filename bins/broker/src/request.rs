@@ -140,7 +140,9 @@ async fn run(app: AppState, request: Request, next: Next) -> Result<Response, Ap
     let (caller, key) = caller::recognise(&app, endpoint, &parts, &body, now).await?;
     match (&caller, endpoint.path) {
         (Caller::Approved(user), "/v1/connections") => app.limits().connection(user.user().user_id())?,
-        (Caller::Agent { server_id, .. }, "/v1/agent/report") => app.limits().report(*server_id)?,
+        (Caller::Agent { server_id, .. }, "/v1/agent/certificate" | "/v1/agent/report") => {
+            app.limits().report(*server_id)?;
+        }
         _ => {}
     }
     let info = RequestInfo { client_address, now, key: key.clone() };

@@ -15,6 +15,7 @@ use crate::{
     error::ApiError,
     fleet, pages,
     request::{self, MAX_BODY},
+    x509,
 };
 
 /// Everything that the broker answers.
@@ -25,6 +26,7 @@ pub fn router(app: AppState) -> Router {
         .merge(connections::routes())
         .merge(enrollment::routes())
         .merge(fleet::routes())
+        .merge(x509::routes())
         .route_layer(middleware::from_fn_with_state(app.clone(), request::pipeline));
     Router::new()
         .merge(api)

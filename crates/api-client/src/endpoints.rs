@@ -521,6 +521,17 @@ impl Client {
         .await
     }
 
+    /// `POST /v1/agent/certificate`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn agent_certificate(
+        &self,
+        request: &v1::AgentCertificateRequest,
+    ) -> Result<v1::AgentCertificate, CallError> {
+        self.as_key("/v1/agent/certificate", request).await
+    }
+
     /// `POST /v1/agent/report`.
     ///
     /// # Errors

@@ -9,11 +9,11 @@ mod fleet;
 mod keys;
 mod locks;
 
-pub use access::{Address, Connection, ConnectionRequest, Leg, Purpose, Route};
+pub use access::{Address, ClientCertificate, Connection, ConnectionRequest, Leg, Purpose, Route};
 pub use account::{Me, SessionInfo, Team, TokenRequest, TokenResponse};
 pub use agent::{
-    AccountConflict, EnrollRequest, EnrollResponse, HostFacts, ReportRequest, ReportResponse, SignedDocument,
-    StateQuery, StateResponse, Trusts,
+    AccountConflict, AgentCertificate, AgentCertificateRequest, EnrollRequest, EnrollResponse, HostFacts,
+    ReportRequest, ReportResponse, SignedDocument, StateQuery, StateResponse, Trusts,
 };
 pub use directory::{
     CreateGroup, CreateUser, CreatedUser, Device, DeviceState, Group, SetUpCode, UpdateDevice, UpdateUser,

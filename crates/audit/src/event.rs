@@ -71,6 +71,26 @@ pub struct IssuedCertificate {
     /// The CA key that signed it, as `key.create` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Sha256>,
+    /// Which kind of certificate.
+    #[serde(default, skip_serializing_if = "CertificateKind::is_ssh")]
+    pub kind: CertificateKind,
+}
+
+/// Kind of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateKind {
+    /// OpenSSH's; not written down, because nearly all are.
+    #[default]
+    Ssh,
+    /// X.509, for the listener of the server's agent.
+    X509,
+}
+
+impl CertificateKind {
+    fn is_ssh(&self) -> bool {
+        *self == Self::Ssh
+    }
 }
 
 /// A server's place among the routes.
@@ -482,6 +502,21 @@ events! {
         server_name: HostName,
         /// Why.
         reason: Code,
+    }
+    /// A certificate for the listener of a server's agent was signed.
+    ServerCertificate = "server.certificate" {
+        /// The server.
+        server_id: ServerId,
+        /// Its project, whose authority signed.
+        project_id: ProjectId,
+        /// The certificate's serial.
+        serial: Serial,
+        /// SHA-256 of the certificate's bytes.
+        sha256: Sha256,
+        /// The CA key that signed it, as `key.create` names it.
+        key: Sha256,
+        /// When it ends.
+        valid_before: UnixTime,
     }
     /// A server's host keys became others: rebuilt, or somebody in between.
     ServerHostKeys = "server.host_keys" {

@@ -41,8 +41,8 @@ pub use checkpoint::{
     Checkpoint, CheckpointError, MAX_CHECKPOINT_LENGTH, SignedCheckpoint, checkpoint_sign_input, thumbprint,
 };
 pub use event::{
-    Event, ForwardingRule, IssuedCertificate, KeyCount, Network, ProjectSettings, Role, RoleInProject,
-    ServerPlace, SessionPurpose, UserProperties,
+    CertificateKind, Event, ForwardingRule, IssuedCertificate, KeyCount, Network, ProjectSettings, Role,
+    RoleInProject, ServerPlace, SessionPurpose, UserProperties,
 };
 pub use export::{Line, LineError, MAX_LINE_LENGTH};
 pub use fault::{CheckpointFault, Fault, MAX_FAULTS, Report, RowFault, Witness};

@@ -85,6 +85,8 @@ pub struct CertificateRow {
     pub serial: u64,
     /// SHA-256 of its bytes.
     pub sha256: Sha256,
+    /// Whether it is an X.509 certificate.
+    pub x509: bool,
 }
 
 /// What makes a repeated request recognisable.
@@ -115,6 +117,8 @@ struct CertificateJson {
     principal: String,
     serial: String,
     sha256: Sha256,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
 }
 
 /// Everything that decides about one user's access to one server, from one device. Give it a [`Reader`](crate::Reader) or the
@@ -251,6 +255,7 @@ fn certificates_json(connection: &NewConnection) -> Result<String, StoreError> {
             principal: certificate.principal.to_string(),
             serial: certificate.serial.to_string(),
             sha256: certificate.sha256,
+            kind: certificate.x509.then_some("x509"),
         })
         .collect();
     to_json(&certificates, "certificates")

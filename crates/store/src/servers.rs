@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use usher_enrollment::{EnrolledServer, Placement, PriorEnrollment};
+use usher_enrollment::{EnrolledServer, Placement, PriorEnrollment, ServerRecord};
 use usher_types::{
     HostName, Label, ProjectId, ProjectSlug, ServerId, Sha256, Thumbprint, TokenId, UnixTime, UserId,
 };
@@ -52,6 +52,7 @@ statements! {
         FROM servers s JOIN projects p ON p.id = s.project_id
         WHERE s.role = 'bastion' AND s.bastion_group = $1 ORDER BY s.id";
     AGENT = "SELECT id, project_id FROM servers WHERE agent_jkt = $1";
+    RECORD = "SELECT id, name, project_id, agent_jkt FROM servers WHERE id = $1";
     NAMES = "SELECT name FROM servers WHERE name = $1 OR (name >= $2 AND name < $3)";
     PLACEMENTS = "SELECT DISTINCT role, bastion_group, via FROM servers WHERE id <> $1";
     PRIOR = "SELECT s.id, s.enrolled_at, r.token_id FROM servers s
@@ -279,6 +280,23 @@ async fn one(conn: &mut Conn, sql: &'static str, value: String) -> Result<Option
 /// [`StoreError`] when the database fails.
 pub async fn by_id(conn: &mut Conn, id: ServerId) -> Result<Option<Server>, StoreError> {
     one(conn, BY_ID, id.to_string()).await
+}
+
+/// What a server enrolled as.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn record(conn: &mut Conn, id: ServerId) -> Result<Option<ServerRecord>, StoreError> {
+    let row = query(RECORD).bind(id.to_string()).fetch_optional(conn).await?;
+    row.map(|row| {
+        Ok(ServerRecord {
+            id: row.parse("id")?,
+            name: row.parse("name")?,
+            project_id: row.parse("project_id")?,
+            agent_key: row.parse("agent_jkt")?,
+        })
+    })
+    .transpose()
 }
 
 /// One server by name.

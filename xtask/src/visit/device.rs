@@ -113,7 +113,7 @@ pub(super) async fn connect(
     keys: Vec<String>,
 ) -> Result<Value> {
     let login = login.map(|login| login.parse()).transpose()?;
-    let request = ConnectionRequest { server, login, purpose: Purpose::Command, via: None, keys };
+    let request = ConnectionRequest { server, login, purpose: Purpose::Command, via: None, keys, csr: None };
     match open(dir)?.connect(&request).await {
         Ok(connection) => {
             Ok(json!({ "outcome": "allowed", "connection": serde_json::to_value(connection)? }))

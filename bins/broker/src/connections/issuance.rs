@@ -11,9 +11,10 @@ use usher_store::{
     connections::{self, NewConnection},
     servers, sessions,
 };
+use usher_types::Sha256;
 
 use super::{codes, denied, refusal, stepped_up};
-use crate::{error::ApiError, hot::Place, keys, request::RequestInfo};
+use crate::{error::ApiError, hot::Place, keys, request::RequestInfo, x509};
 
 /// Why a connection is not released.
 pub(super) enum Fall {
@@ -36,6 +37,8 @@ pub(super) struct Issued {
     pub(super) capabilities: Capabilities,
     /// Every bastion of every route, and the target.
     pub(super) on_the_way: Vec<Arc<Place>>,
+    /// Fingerprint of the X.509 authority that signed for the target, when that was asked for.
+    pub(super) x509: Option<Sha256>,
     pub(super) row: NewConnection,
     pub(super) record: Record,
     /// Set by [`Issuance::decide_again`] when the decision does not stand and no new plan would help.
@@ -84,7 +87,10 @@ impl Issued {
                 return Ok(false);
             }
         }
-        Ok(true)
+        match (self.x509, self.on_the_way.last()) {
+            (Some(authority), Some(target)) => x509::still_signs(tx, &target.server, authority).await,
+            (Some(_), None) | (None, _) => Ok(true),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use usher_store::{
 use usher_types::{HOP_LOGIN, Sha256, UnixTime};
 
 use super::{Asked, Planned, audit_record, failed, issuance::Issued, record, routes::Bastions};
-use crate::{AppState, error::ApiError, hot::Place, random, request::RequestInfo};
+use crate::{AppState, error::ApiError, hot::Place, random, request::RequestInfo, x509};
 
 /// Signs every leg of every route and makes the item that waits for its row.
 pub(super) async fn sign(
@@ -42,6 +42,10 @@ pub(super) async fn sign(
             }
         }
     }
+    let shown = match &asked.x509 {
+        Some(subject) => Some(x509::client(app, &grant, server, subject, info).await?),
+        None => None,
+    };
     let capabilities = grant.capabilities().clone();
     let answer = Connection {
         id: grant.connection_id(),
@@ -50,7 +54,11 @@ pub(super) async fn sign(
         login: capabilities.login.clone(),
         valid_before: grant.window().valid_before(),
         routes: answers,
+        client_certificate: shown.as_ref().map(x509::Signed::answer),
     };
+    let mut issued: Vec<_> = certificates.iter().map(Written::ssh).collect();
+    let principal = Principal::login(&capabilities.login, server.id);
+    issued.extend(shown.iter().map(|certificate| Written::x509(certificate, principal.clone())));
     let event = Event::ConnectionIssue {
         connection_id: answer.id,
         project_id: capabilities.project_id,
@@ -62,7 +70,7 @@ pub(super) async fn sign(
             Purpose::Interactive => SessionPurpose::Interactive,
         },
         valid_before: answer.valid_before,
-        certificates: certificates.iter().map(audited).collect::<Result<_, _>>()?,
+        certificates: issued.iter().map(Written::audited).collect::<Result<_, _>>()?,
     };
     let row = NewConnection {
         id: answer.id,
@@ -74,7 +82,7 @@ pub(super) async fn sign(
         login: capabilities.login.clone(),
         purpose: asked.access.purpose,
         client_address: info.client_address,
-        certificates: certificates.iter().map(remembered).collect(),
+        certificates: issued.into_iter().map(Written::remembered).collect(),
         created_at: info.now,
         expires_at: answer.valid_before,
         request: asked.request.clone(),
@@ -89,26 +97,60 @@ pub(super) async fn sign(
         info: info.clone(),
         capabilities,
         on_the_way: routes.into_iter().flatten().chain([Arc::clone(&target)]).collect(),
+        x509: shown.map(|certificate| certificate.authority()),
         row,
         refused: None,
     })
 }
 
-fn audited((certificate, key): &(Certificate, Sha256)) -> Result<IssuedCertificate, ApiError> {
-    let serial = Serial::new(certificate.serial().get());
-    Ok(IssuedCertificate {
-        serial: serial.ok_or_else(|| ApiError::internal("a certificate without a serial"))?,
-        sha256: certificate.sha256(),
-        principal: certificate.principal().clone(),
-        key: Some(*key),
-    })
+/// What is written down of a certificate, of either kind.
+struct Written {
+    principal: Principal,
+    serial: usher_ca::Serial,
+    sha256: Sha256,
+    key: Sha256,
+    kind: CertificateKind,
 }
 
-fn remembered((certificate, _): &(Certificate, Sha256)) -> CertificateRow {
-    CertificateRow {
-        principal: certificate.principal().clone(),
-        serial: certificate.serial().get(),
-        sha256: certificate.sha256(),
+impl Written {
+    fn ssh((certificate, key): &(Certificate, Sha256)) -> Self {
+        Self {
+            principal: certificate.principal().clone(),
+            serial: certificate.serial(),
+            sha256: certificate.sha256(),
+            key: *key,
+            kind: CertificateKind::Ssh,
+        }
+    }
+
+    fn x509(certificate: &x509::Signed, principal: Principal) -> Self {
+        Self {
+            principal,
+            serial: certificate.serial(),
+            sha256: certificate.sha256(),
+            key: certificate.authority(),
+            kind: CertificateKind::X509,
+        }
+    }
+
+    fn audited(&self) -> Result<IssuedCertificate, ApiError> {
+        let serial = Serial::new(self.serial.get());
+        Ok(IssuedCertificate {
+            serial: serial.ok_or_else(|| ApiError::internal("a certificate without a serial"))?,
+            sha256: self.sha256,
+            principal: self.principal.clone(),
+            key: Some(self.key),
+            kind: self.kind,
+        })
+    }
+
+    fn remembered(self) -> CertificateRow {
+        CertificateRow {
+            principal: self.principal,
+            serial: self.serial.get(),
+            sha256: self.sha256,
+            x509: self.kind == CertificateKind::X509,
+        }
     }
 }
 

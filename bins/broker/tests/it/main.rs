@@ -29,6 +29,7 @@ mod set_up;
 mod sign_in;
 mod team;
 mod unauthorized;
+mod x509;
 
 pub(crate) use broker::Broker;
 pub(crate) use caller::{Answer, Caller};

@@ -51,6 +51,7 @@ fn connection(routes: Vec<Route>) -> Connection {
         login: "alice".parse().unwrap(),
         valid_before: now(),
         routes,
+        client_certificate: None,
     }
 }
 

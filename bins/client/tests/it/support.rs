@@ -270,6 +270,7 @@ impl Broker for FakeBroker {
             login: "alice".parse().unwrap(),
             valid_before: clock::now().saturating_add(Duration::from_secs(180)),
             routes,
+            client_certificate: None,
         })
     }
 

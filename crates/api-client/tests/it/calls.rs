@@ -110,6 +110,7 @@ async fn keeps_the_reasons_of_a_denial() {
         server: "web-1".to_owned(),
         login: None,
         purpose: Purpose::Command,
+        csr: None,
         via: None,
         keys: Vec::new(),
     };

@@ -44,6 +44,7 @@ async fn call_everything(client: &Client) {
                 server: "s".to_owned(),
                 login: None,
                 purpose: v1::Purpose::Command,
+                csr: None,
                 via: None,
                 keys: Vec::new(),
             })
@@ -62,6 +63,7 @@ async fn call_everything(client: &Client) {
     let name: HostName = "s".parse().unwrap();
     asked(client.enroll(&v1::EnrollRequest { token: String::new(), name, facts: facts() }).await);
     asked(client.agent_state(&v1::StateQuery::default()).await);
+    asked(client.agent_certificate(&v1::AgentCertificateRequest { csr: String::new() }).await);
     asked(
         client
             .agent_report(&v1::ReportRequest {

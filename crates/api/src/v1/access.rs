@@ -32,6 +32,10 @@ pub struct ConnectionRequest {
     /// One to three Ed25519 public keys (`ssh-ed25519 AAAA...`), made for this connection: the first for the target,
     /// the second and third for the first and second hop. All routes use the same keys.
     pub keys: Vec<String>,
+    /// Asks for an X.509 certificate for the target's listener, too: a certificate signing request in PEM (PKCS #10) for
+    /// an Ed25519 or P-256 key made for this connection, signed with that key. Nothing in it counts but the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csr: Option<String>,
 }
 
 /// Answer to [`ConnectionRequest`].
@@ -49,6 +53,18 @@ pub struct Connection {
     pub valid_before: UnixTime,
     /// One or two alternatives, the preferred first.
     pub routes: Vec<Route>,
+    /// For the request's `csr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// What the target's listener is shown, and what to believe it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClientCertificate {
+    /// The certificate in PEM; ends with the others.
+    pub certificate: String,
+    /// Certificates of the authorities that the listener's certificate may come from, in PEM; never empty.
+    pub authorities: Vec<String>,
 }
 
 /// One way to the target.

@@ -144,3 +144,23 @@ pub struct ReportResponse {
     /// SHA-256 of the SPKI of each certificate that the broker's TLS may chain to.
     pub pins: Vec<Sha256>,
 }
+
+/// `POST /v1/agent/certificate`: a certificate for the listener that the agent runs. Only the key of the request counts;
+/// the broker knows the server's names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentCertificateRequest {
+    /// A certificate signing request in PEM (PKCS #10) for an Ed25519 or P-256 key, signed with that key.
+    pub csr: String,
+}
+
+/// Answer to [`AgentCertificateRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentCertificate {
+    /// The certificate in PEM.
+    pub certificate: String,
+    /// The certificate of the project's authority that signed it, in PEM.
+    pub authority: String,
+    /// When it ends; ask for the next at half of that.
+    pub valid_before: UnixTime,
+}

@@ -254,6 +254,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
     ),
     endpoint(
         "POST",
+        "/v1/agent/certificate",
+        Guard::Agent,
+        "AgentCertificateRequest",
+        "AgentCertificate",
+        "Get a certificate for the agent's own listener",
+    ),
+    endpoint(
+        "POST",
         "/v1/agent/report",
         Guard::Agent,
         "ReportRequest",

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use usher_audit::{
-    Actor, ChainRow, Checkpoint, Code, Event, Fault, Head, IssuedCertificate, LogVerifier, Record, Report,
-    RowFault, Serial, SessionPurpose, SignedCheckpoint, Trust, WriterId, checkpoint_sign_input, encode,
-    verify_chain,
+    Actor, CertificateKind, ChainRow, Checkpoint, Code, Event, Fault, Head, IssuedCertificate, LogVerifier,
+    Record, Report, RowFault, Serial, SessionPurpose, SignedCheckpoint, Trust, WriterId,
+    checkpoint_sign_input, encode, verify_chain,
 };
 use usher_types::{
     ConnectionId, DeviceId, LoginName, Principal, ProjectId, ServerId, SessionId, Sha256, UnixTime, UserId,
@@ -46,6 +46,7 @@ pub(crate) fn issue() -> Event {
         purpose: SessionPurpose::Interactive,
         valid_before: UnixTime::from_secs(NOW.as_secs() + 180),
         certificates: vec![IssuedCertificate {
+            kind: CertificateKind::Ssh,
             serial: Serial::new(u64::MAX).unwrap(),
             sha256: Sha256::of(b"certificate"),
             principal: Principal::login(&login, server_id),

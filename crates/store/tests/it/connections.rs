@@ -81,6 +81,7 @@ fn connection(number: u16, jti: &str, answer: &str) -> NewConnection {
         purpose: Purpose::Interactive,
         client_address: PEER,
         certificates: vec![CertificateRow {
+            x509: false,
             principal: Principal::login(&"alice".parse().unwrap(), fixture::server(1)),
             serial: u64::MAX >> 1,
             sha256: Sha256::of(b"certificate"),

@@ -203,6 +203,7 @@ impl Agent {
             server: connect.server.clone(),
             login: connect.login,
             purpose: connect.purpose,
+            csr: None,
             via: connect.via,
             keys: keys.iter().map(ConnectionKey::to_openssh).collect(),
         };
