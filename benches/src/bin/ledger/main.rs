@@ -122,7 +122,8 @@ fn item(epoch: Epoch) -> Item {
     let login = "alice".parse().unwrap();
     let principal = Principal::login(&login, fixture::server(1));
     let digest = Sha256::of(&random);
-    let certificate = CertificateRow { principal: principal.clone(), serial: 1 << 62, sha256: digest };
+    let certificate =
+        CertificateRow { principal: principal.clone(), serial: 1 << 62, sha256: digest, x509: false };
     let event = Event::ConnectionIssue {
         connection_id: id,
         project_id: fixture::project(1),
@@ -132,6 +133,7 @@ fn item(epoch: Epoch) -> Item {
         purpose: SessionPurpose::Interactive,
         valid_before: NOW,
         certificates: vec![IssuedCertificate {
+            kind: usher_audit::CertificateKind::Ssh,
             serial: Serial::new(1 << 62).unwrap(),
             sha256: digest,
             principal,

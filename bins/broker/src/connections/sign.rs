@@ -6,7 +6,7 @@ use std::{
 };
 
 use usher_api::v1::{Address, Connection, Leg, Route};
-use usher_audit::{Event, IssuedCertificate, Serial, SessionPurpose};
+use usher_audit::{CertificateKind, Event, IssuedCertificate, Serial, SessionPurpose};
 use usher_ca::{Certificate, SourceAddresses, SubjectKey};
 use usher_identity::ApprovedUser;
 use usher_policy::{Grant, LegGrant, Purpose};
@@ -14,7 +14,7 @@ use usher_store::{
     connections::{CertificateRow, NewConnection},
     servers::Server,
 };
-use usher_types::{HOP_LOGIN, Sha256, UnixTime};
+use usher_types::{HOP_LOGIN, Principal, Sha256, UnixTime};
 
 use super::{Asked, Planned, audit_record, failed, issuance::Issued, record, routes::Bastions};
 use crate::{AppState, error::ApiError, hot::Place, random, request::RequestInfo, x509};
