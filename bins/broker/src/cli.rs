@@ -40,6 +40,8 @@ enum Command {
     Device(DeviceCommand),
     /// Make a team: database, keys, first administrator.
     Init(Box<Init>),
+    /// Seal every stored secret with a new key; brokers may serve meanwhile.
+    ReSeal(Place),
     /// Print the team's TLS root certificate (PEM), to be imported where browsers look.
     RootCertificate(Place),
     /// Serve until SIGTERM or SIGINT.
@@ -106,6 +108,12 @@ struct Init {
     custody: Custody,
     #[command(flatten)]
     kms: KmsArgs,
+    /// File of a passphrase that the seal key is derived from, instead of a key file in the data directory; mode 0600.
+    #[arg(long, value_name = "FILE", conflicts_with = "seal_credential")]
+    seal_passphrase_file: Option<PathBuf>,
+    /// Name of a systemd credential that holds the seal key (32 bytes).
+    #[arg(long, value_name = "NAME")]
+    seal_credential: Option<String>,
 }
 
 /// A PostgreSQL server instead of a file in the data directory.

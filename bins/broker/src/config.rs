@@ -1,6 +1,7 @@
 //! The configuration file: read, checked once, never looked at again. Secrets are named by file only.
 
 mod kms;
+mod seal;
 
 use std::{
     net::SocketAddr,
@@ -14,7 +15,7 @@ use thiserror::Error;
 use url::Url;
 use usher_telemetry::Format;
 
-pub use self::kms::KmsConfig;
+pub use self::{kms::KmsConfig, seal::SealConfig};
 use crate::{DatabaseConfig, DatabaseError};
 
 /// Where the file is when nobody says otherwise.
@@ -57,6 +58,9 @@ pub enum ConfigError {
     /// Only one of certificate and key is there.
     #[error("[tls] certificate_file and private_key_file belong together")]
     HalfCertificate,
+    /// Two sources of one seal key, or a credential's name that is a path.
+    #[error("[seal] wants one of credential and passphrase_file, and a credential's plain name")]
+    Seal,
     /// Not `https://host[:port]`.
     #[error("public_url `{url}` must be https://HOST or https://HOST:PORT, nothing behind it")]
     PublicUrl {
@@ -118,6 +122,9 @@ pub struct Config {
     /// AWS KMS; needed by keys in its custody.
     #[serde(default)]
     pub kms: Option<KmsConfig>,
+    /// Where the seal key comes from.
+    #[serde(default)]
+    pub seal: SealConfig,
 }
 
 /// Logging.
@@ -314,6 +321,7 @@ impl Config {
             limits: LimitsConfig::default(),
             audit: AuditConfig::default(),
             kms: None,
+            seal: SealConfig::default(),
         }
     }
 
@@ -351,6 +359,9 @@ impl Config {
         }
         if self.tls.certificate_file.is_some() != self.tls.private_key_file.is_some() {
             return Err(ConfigError::HalfCertificate);
+        }
+        if !self.seal.is_good() {
+            return Err(ConfigError::Seal);
         }
         if let Some(database) = &self.database {
             database.check().map_err(ConfigError::Database)?;

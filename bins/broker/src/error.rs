@@ -273,6 +273,11 @@ impl From<StoreError> for ApiError {
                     .with_retry_after(1)
                     .with_cause(error)
             }
+            (StoreError::SealKey, _) => {
+                Self::new(ErrorCode::Unavailable, "the broker's seal key was just changed; try again")
+                    .with_retry_after(5)
+                    .with_cause(error)
+            }
             (_, fault) => Self::of_fault(fault, error),
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use usher_store::{StoreError, housekeeping, team};
+use usher_store::{StoreError, housekeeping, sealed, team};
 use usher_telemetry::Chain;
 use usher_types::UnixTime;
 
@@ -43,6 +43,17 @@ async fn renew(app: &AppState, certificate: &Certificate, now: UnixTime) {
     }
 }
 
+/// Somebody may have sealed everything anew.
+async fn take_seal_key(app: &AppState) -> Result<(), StoreError> {
+    let mut reader = app.store().read().await?;
+    if let Some(id) = sealed::seal_key(&mut reader).await?
+        && !app.keystore().use_seal_key(id)
+    {
+        tracing::error!(%id, "the database was sealed by another key, which is not here");
+    }
+    Ok(())
+}
+
 async fn watch_epoch(app: &AppState) {
     let mut ticks = interval(EPOCH_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -62,6 +73,9 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         let now = app.now();
         app.limits().forget();
         renew(app, certificate, now).await;
+        if let Err(error) = take_seal_key(app).await {
+            tracing::error!(cause = %Chain(&error), "the seal key in force is not known");
+        }
         if let Err(error) = rotate_nonces(app, now).await {
             tracing::error!(cause = %Chain(&error), "the nonce key could not be rotated");
         }

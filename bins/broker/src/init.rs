@@ -14,6 +14,7 @@ use usher_audit::{Actor, Event, Record};
 use usher_identity::{PublicKey, UserRecord, UserStatus};
 use usher_keystore::{
     Algorithm, Custody, GenerateError, GeneratedKey, KeyLabel, Keystore, Purpose, SealKey, SealKeyError,
+    SealSource,
 };
 use usher_sign_in::{SET_UP_LIFETIME, SetUpCode};
 use usher_store::{
@@ -27,7 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     CONFIG_NAME, Config, ConfigError, DATABASE_NAME, DatabaseConfig, DatabaseError, KmsConfig, SEAL_KEY_NAME,
-    database, random,
+    SEAL_SALT_NAME, SealConfig, database, random,
     tls::{AuthorityError, TeamAuthority},
 };
 
@@ -35,9 +36,10 @@ use crate::{
 const ADMIN_LOGIN: &str = "team_admin";
 
 /// What a data directory has, in the order in which it comes to be.
-const FILES: [&str; 3] = [SEAL_KEY_NAME, CONFIG_NAME, DATABASE_NAME];
+const FILES: [&str; 4] = [SEAL_KEY_NAME, SEAL_SALT_NAME, CONFIG_NAME, DATABASE_NAME];
 /// What it has when the database is on a server.
-const FILES_BESIDE_A_SERVER: [&str; 2] = [SEAL_KEY_NAME, CONFIG_NAME];
+const FILES_BESIDE_A_SERVER: [&str; 3] = [SEAL_KEY_NAME, SEAL_SALT_NAME, CONFIG_NAME];
+const SEAL_FILES: [&str; 2] = [SEAL_KEY_NAME, SEAL_SALT_NAME];
 /// Where it is made; what lies here is no team yet.
 const STAGE: &str = ".init";
 
@@ -62,6 +64,8 @@ pub struct InitOptions {
     pub custody: Custody,
     /// How AWS KMS is reached.
     pub kms: Option<KmsConfig>,
+    /// Where the seal key comes from; a new file in the data directory when nothing is set.
+    pub seal: SealConfig,
 }
 
 /// What was made. The code is shown once.
@@ -152,6 +156,8 @@ pub async fn init(options: &InitOptions, now: UnixTime) -> Result<Made, InitErro
     config.check().map_err(InitError::Config)?;
     config.listen = options.listen.unwrap_or(config.listen);
     config.kms.clone_from(&options.kms);
+    config.seal = options.seal.clone();
+    config.check().map_err(InitError::Config)?;
     let directory = &options.data_dir;
     let config_file = directory.join(CONFIG_NAME);
     make_directory(directory)?;
@@ -216,8 +222,20 @@ async fn finish(config: &Config, store: Store, tx: WriteTx, stage: &Path) -> Res
     Ok(())
 }
 
+/// The seal key, made or read; what of it belongs into the data directory.
+fn seal_key(config: &Config, stage: &Path) -> Result<SealKey, SealKeyError> {
+    let source = config.seal.current(stage);
+    match &source {
+        SealSource::Credential(_) => {}
+        SealSource::File(path) => SealKey::create(path)?,
+        SealSource::Passphrase { salt, .. } => SealKey::create_salt(salt)?,
+    }
+    source.load()
+}
+
 fn move_in(names: &[&str], stage: &Path, directory: &Path) -> Result<(), InitError> {
-    for name in names {
+    // Of the seal key's files there is at most one.
+    for name in names.iter().filter(|name| !SEAL_FILES.contains(name) || stage.join(name).exists()) {
         let path = directory.join(name);
         fs::rename(stage.join(name), &path).map_err(|source| InitError::File { path, source })?;
     }
@@ -231,9 +249,7 @@ async fn fill(
     stage: &Path,
     now: UnixTime,
 ) -> Result<(Made, Store, WriteTx), InitError> {
-    let seal_path = stage.join(SEAL_KEY_NAME);
-    SealKey::create(&seal_path).map_err(InitError::SealKey)?;
-    let seal = SealKey::load(&seal_path).map_err(InitError::SealKey)?;
+    let seal = seal_key(config, stage).map_err(InitError::SealKey)?;
     let keystore = crate::custody::keystore(config, seal, &options.team).await;
     let store = database::open_in(config, stage).await.map_err(InitError::Database)?;
     let mut tx = store.begin().await?;
@@ -398,6 +414,7 @@ fn write_config(config: &Config, path: &Path) -> Result<(), InitError> {
             text.push_str(&format!("{name} = {value}\n"));
         }
     }
+    text.push_str(&config.seal.to_toml());
     text.push_str(&config.kms.as_ref().map_or_else(String::new, KmsConfig::to_toml));
     let written = File::create_new(path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;

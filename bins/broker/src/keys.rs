@@ -26,15 +26,19 @@ use crate::{AppState, error::ApiError, tls};
 
 /// Opens a stored key; from memory after the first time.
 pub(crate) async fn open(app: &AppState, key: &StoredKey) -> Result<Arc<SigningKey>, ApiError> {
-    let purpose = match key.purpose {
+    let label = KeyLabel::new(&key.id, purpose_of(key.purpose));
+    Ok(app.keystore().load(&label, custody(key.custody), &key.sealed).await?)
+}
+
+/// What the keystore calls the purpose that the database names.
+pub(crate) fn purpose_of(purpose: KeyPurpose) -> Purpose {
+    match purpose {
         KeyPurpose::Audit => Purpose::Audit,
         KeyPurpose::SshUserCa => Purpose::SshUserCa,
         KeyPurpose::State => Purpose::State,
         KeyPurpose::TlsRoot => Purpose::TlsRoot,
         KeyPurpose::X509Ca => Purpose::X509Ca,
-    };
-    let label = KeyLabel::new(&key.id, purpose);
-    Ok(app.keystore().load(&label, custody(key.custody), &key.sealed).await?)
+    }
 }
 
 /// The custody that the database names.

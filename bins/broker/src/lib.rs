@@ -39,9 +39,10 @@ mod x509;
 pub use clock::Clock;
 pub use config::{
     AuditConfig, CONFIG_FILE, CONFIG_NAME, Config, ConfigError, DATA_DIR, KmsConfig, LimitsConfig, LogConfig,
-    LogFormat, ServerConfig, TlsConfig,
+    LogFormat, SealConfig, ServerConfig, TlsConfig,
 };
+pub use custody::SealingError;
 pub use database::{DatabaseConfig, DatabaseError, DatabaseTls};
 pub use router::router;
 pub use server::{ServeError, Server};
-pub use state::{AppState, DATABASE_NAME, SEAL_KEY_NAME, StartError};
+pub use state::{AppState, DATABASE_NAME, NEXT_SEAL_KEY_NAME, SEAL_KEY_NAME, SEAL_SALT_NAME, StartError};

@@ -7,12 +7,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 use url::Url;
 use usher_identity::dpop::{NonceKey, NonceKeys};
-use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKey, SealKeyError, SigningKey};
+use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKeyError, SigningKey};
 use usher_store::{Conn, KeyPurpose, Store, StoreError, keys as stored, team};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 
 use crate::{
-    Clock, Config, DatabaseError, database,
+    Clock, Config, DatabaseError, SealingError, custody, database,
     failures::Failures,
     hot::Hot,
     keys,
@@ -24,6 +24,10 @@ use crate::{
 pub const DATABASE_NAME: &str = "usher.db";
 /// The seal key's name in the data directory.
 pub const SEAL_KEY_NAME: &str = "seal.key";
+/// The name of the seal key that a re-seal changes to, until it is committed.
+pub const NEXT_SEAL_KEY_NAME: &str = "seal.key.next";
+/// The name of the salt that goes with a passphrase.
+pub const SEAL_SALT_NAME: &str = "seal.salt";
 
 /// Why the broker does not come up.
 #[derive(Debug, Error)]
@@ -46,6 +50,9 @@ pub enum StartError {
     /// The seal key cannot be read.
     #[error("the seal key cannot be used")]
     SealKey(#[source] SealKeyError),
+    /// It is not the key that sealed the database.
+    #[error("the seal key cannot be used")]
+    Sealing(#[source] SealingError),
     /// The database failed.
     #[error("the database failed")]
     Store(#[source] StoreError),
@@ -113,11 +120,12 @@ impl AppState {
     /// [`StartError`].
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
         // Before the database: a loose seal key must be noticed whatever else is wrong.
-        let seal = SealKey::load(&config.data_dir.join(SEAL_KEY_NAME)).map_err(StartError::SealKey)?;
+        let seal = custody::configured(&config).map_err(StartError::SealKey)?;
         let store = database::open(&config).await.map_err(StartError::Database)?;
         let mut reader = store.read().await?;
         let team = team::slug(&mut reader).await?.ok_or(StartError::NoTeam)?;
-        let keystore = crate::custody::keystore(&config, seal, &team).await;
+        let seal = custody::in_force(&config, seal, &mut reader).await.map_err(StartError::Sealing)?;
+        let keystore = custody::keystore(&config, seal, &team).await;
         let team_keys = TeamKeys::load(&mut reader, &keystore).await?;
         let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
         drop(reader);

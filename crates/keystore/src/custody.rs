@@ -11,7 +11,7 @@ use std::{
 
 use thiserror::Error;
 use tokio::sync::OnceCell;
-use usher_types::Sha256;
+use usher_types::{SealKeyId, Sha256};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -164,20 +164,43 @@ impl LoadError {
 /// never gets the old key.
 type Place = (KeyLabel, Custody, Sha256);
 
+/// Reads every seal key that there is.
+type Candidates = Box<dyn Fn() -> Vec<SealKey> + Send + Sync>;
+
 /// All keys of one broker.
-#[derive(Debug)]
 pub struct Keystore {
-    seal: SealKey,
+    seal: RwLock<Arc<SealKey>>,
+    /// Where the next seal key may have come to lie.
+    candidates: Option<Candidates>,
     kms: Option<Kms>,
     // A cell is filled once; whoever comes meanwhile waits for it instead of opening the key again.
     opened: RwLock<BTreeMap<Place, Arc<OnceCell<Arc<SigningKey>>>>>,
+}
+
+impl fmt::Debug for Keystore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keystore").field("seal", &self.seal_key_id()).finish_non_exhaustive()
+    }
 }
 
 impl Keystore {
     /// An empty keystore over this seal key, for keys in software custody only.
     #[must_use]
     pub fn new(seal: SealKey) -> Self {
-        Self { seal, kms: None, opened: RwLock::new(BTreeMap::new()) }
+        Self {
+            seal: RwLock::new(Arc::new(seal)),
+            candidates: None,
+            kms: None,
+            opened: RwLock::new(BTreeMap::new()),
+        }
+    }
+
+    /// When a secret was sealed by another key than the one at hand, these are looked at too: a re-seal does not stop
+    /// brokers that run.
+    #[must_use]
+    pub fn with_candidates(mut self, candidates: impl Fn() -> Vec<SealKey> + Send + Sync + 'static) -> Self {
+        self.candidates = Some(Box::new(candidates));
+        self
     }
 
     /// Adds the custodies that AWS KMS offers.
@@ -211,7 +234,7 @@ impl Keystore {
             }
             Custody::Software => {
                 let (key, secret) = software(algorithm)?;
-                let sealed = self.seal.seal(label, &secret).map_err(GenerateError::Seal)?;
+                let sealed = self.seal(label, &secret).map_err(GenerateError::Seal)?;
                 (sealed, SigningKey::here(key, custody, label.purpose()))
             }
         };
@@ -253,7 +276,7 @@ impl Keystore {
             }
             Custody::AwsKmsWrapped => kms()?.unwrap(label, material).await.map_err(failed)?,
             Custody::Software => {
-                self.seal.open(label, material).map_err(|source| LoadError::Open { purpose, source })?
+                self.open(label, material).map_err(|source| LoadError::Open { purpose, source })?
             }
         };
         let key =
@@ -275,7 +298,7 @@ impl Keystore {
     /// # Errors
     /// [`SealError`].
     pub fn seal(&self, label: &KeyLabel, secret: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.seal.seal(label, secret)
+        self.seal_key().seal(label, secret)
     }
 
     /// Opens what [`Keystore::seal`] made.
@@ -283,13 +306,38 @@ impl Keystore {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self, label: &KeyLabel, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        self.seal.open(label, sealed)
+        // Pages come back from browsers: what they name is not looked for.
+        if let Some(id) = SealKeyId::of_sealed(sealed).filter(|_| label.purpose() != Purpose::Page) {
+            self.use_seal_key(id);
+        }
+        self.seal_key().open(label, sealed)
+    }
+
+    /// The key that seals now.
+    #[must_use]
+    pub fn seal_key_id(&self) -> SealKeyId {
+        self.seal_key().id()
+    }
+
+    /// Seals and opens with the key of this id from now on, if it is to be had; whether it is.
+    pub fn use_seal_key(&self, id: SealKeyId) -> bool {
+        if self.seal_key_id() == id {
+            return true;
+        }
+        let candidates = self.candidates.as_ref().map(|read| read()).unwrap_or_default();
+        let Some(found) = candidates.into_iter().find(|key| key.id() == id) else { return false };
+        *self.seal.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(found);
+        true
+    }
+
+    fn seal_key(&self) -> Arc<SealKey> {
+        Arc::clone(&self.seal.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A secret that follows from the seal key and the purpose; the same in every process that has the seal key.
     #[must_use]
     pub fn derive(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
-        self.seal.derive(purpose)
+        self.seal_key().derive(purpose)
     }
 }
 

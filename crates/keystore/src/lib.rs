@@ -42,9 +42,11 @@ pub mod kms;
 mod process;
 mod seal;
 mod signing;
+mod source;
 
 pub use custody::{Custody, GenerateError, GeneratedKey, Keystore, LoadError, ParseCustodyError};
 pub use key::{Algorithm, FailedToSign, GenerateKeyError, KeyError, SoftwareKey};
 pub use process::{ProtectError, forbid_core_dumps};
-pub use seal::{KeyLabel, OpenError, Purpose, SealError, SealKey, SealKeyError};
+pub use seal::{KeyLabel, OpenError, Purpose, SealError, SealKey};
 pub use signing::{SignMessageError, SigningKey};
+pub use source::{SealKeyError, SealSource};

@@ -1,23 +1,20 @@
-//! The seal key and what it encrypts: AES-256-GCM with the place of the secret as associated data.
+//! The seal key and what it encrypts: AES-256-GCM with the place of the secret as associated data. Each sealed secret
+//! names the key that sealed it.
 //!
 //! Does not know what a secret is for beyond its [`Purpose`]; does not keep ciphertexts.
-
-use std::{
-    fs::File,
-    io::{Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
 };
 use thiserror::Error;
+use usher_types::SealKeyId;
 use zeroize::Zeroizing;
 
-const KEY_LENGTH: usize = 32;
-const VERSION: u8 = 1;
+pub(crate) const KEY_LENGTH: usize = 32;
+/// Of secrets that do not name their key: read, never written.
+const FIRST_VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const DOMAIN: &[u8] = b"usher-seal\0";
 
 /// What a sealed secret is for; part of what the seal protects.
@@ -82,58 +79,15 @@ impl KeyLabel {
     }
 
     /// Unambiguous: the purpose has no NUL and the id is last.
-    fn associated_data(&self) -> Vec<u8> {
+    fn associated_data(&self, version: u8) -> Vec<u8> {
         let mut data = Vec::with_capacity(DOMAIN.len().saturating_add(self.id.len()).saturating_add(24));
         data.extend_from_slice(DOMAIN);
-        data.push(VERSION);
+        data.push(version);
         data.extend_from_slice(self.purpose.as_str().as_bytes());
         data.push(0);
         data.extend_from_slice(self.id.as_bytes());
         data
     }
-}
-
-/// Why the seal key could not be made or read.
-#[derive(Debug, Error)]
-pub enum SealKeyError {
-    /// There is one already; making another would lose everything that the first sealed.
-    #[error("there is a seal key at `{}` already", path.display())]
-    Exists {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The file system refused.
-    #[error("cannot read or write the seal key at `{}`", path.display())]
-    File {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Not exactly 32 bytes.
-    #[error("the seal key at `{}` is damaged: it must be exactly 32 bytes", path.display())]
-    Length {
-        /// Where.
-        path: PathBuf,
-    },
-    /// Others could read it.
-    #[error("the seal key at `{}` has mode {mode:04o}; it must be a regular file that only its owner can read: chmod 0600", path.display())]
-    LooseMode {
-        /// Where.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Not owned by the user that runs this process.
-    #[error("the seal key at `{}` belongs to another user", path.display())]
-    Owner {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The system gave no random bytes.
-    #[error("the system gave no random bytes")]
-    Random,
 }
 
 /// Why something could not be sealed.
@@ -150,65 +104,30 @@ pub struct OpenError;
 
 /// The key that protects all others.
 pub struct SealKey {
+    id: SealKeyId,
     cipher: LessSafeKey,
     derivation: hmac::Key,
 }
 
 impl std::fmt::Debug for SealKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SealKey([secret])")
+        write!(f, "SealKey({})", self.id)
     }
 }
 
 impl SealKey {
-    /// Makes a new seal key at `path`, mode 0600, flushed to disk.
-    ///
-    /// # Errors
-    /// [`SealKeyError::Exists`] when there is one, other variants when the system refuses.
-    pub fn create(path: &Path) -> Result<(), SealKeyError> {
-        let failed = |source| SealKeyError::File { path: path.to_owned(), source };
-        let mut key = Zeroizing::new([0_u8; KEY_LENGTH]);
-        aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_error| SealKeyError::Random)?;
-        let mut file = match File::options().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(SealKeyError::Exists { path: path.to_owned() });
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        file.write_all(key.as_slice()).and_then(|()| file.sync_all()).map_err(failed)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        }
-        Ok(())
+    pub(crate) fn new(key: &[u8; KEY_LENGTH]) -> Result<Self, SealError> {
+        let cipher = UnboundKey::new(&AES_256_GCM, key).map_err(|_error| SealError)?;
+        let derivation = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let id = hmac::sign(&derivation, b"usher-seal-id\0");
+        let id = SealKeyId::new(*id.as_ref().first_chunk().ok_or(SealError)?);
+        Ok(Self { id, cipher: LessSafeKey::new(cipher), derivation })
     }
 
-    /// Reads the seal key. Refuses a file that anybody but the owner may read, a link, and one of another user.
-    ///
-    /// # Errors
-    /// [`SealKeyError`].
-    pub fn load(path: &Path) -> Result<Self, SealKeyError> {
-        let failed = |source| SealKeyError::File { path: path.to_owned(), source };
-        let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let mut file = File::options().read(true).custom_flags(nofollow).open(path).map_err(failed)?;
-        // Of the open file, so that nobody can swap it between the check and the read.
-        let metadata = file.metadata().map_err(failed)?;
-        let mode = metadata.mode() & 0o7777;
-        if !metadata.is_file() || mode & 0o177 != 0 {
-            return Err(SealKeyError::LooseMode { path: path.to_owned(), mode });
-        }
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(SealKeyError::Owner { path: path.to_owned() });
-        }
-        let wrong_length = || SealKeyError::Length { path: path.to_owned() };
-        if metadata.len() != u64::try_from(KEY_LENGTH).unwrap_or_default() {
-            return Err(wrong_length());
-        }
-        let mut key = Zeroizing::new([0_u8; KEY_LENGTH]);
-        file.read_exact(key.as_mut_slice()).map_err(failed)?;
-        let cipher = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_error| wrong_length())?;
-        let derivation = hmac::Key::new(hmac::HMAC_SHA256, key.as_slice());
-        Ok(Self { cipher: LessSafeKey::new(cipher), derivation })
+    /// Its name, in everything that it seals.
+    #[must_use]
+    pub fn id(&self) -> SealKeyId {
+        self.id
     }
 
     /// A secret that follows from this key and the purpose: HMAC-SHA256, whose output says nothing about the key.
@@ -236,12 +155,12 @@ impl SealKey {
             .cipher
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(label.associated_data()),
+                Aad::from(label.associated_data(VERSION)),
                 buffer.as_mut_slice(),
             )
             .map_err(|_error| SealError)?;
-        let mut sealed = Vec::with_capacity(buffer.len().saturating_add(1 + NONCE_LEN + 16));
-        sealed.push(VERSION);
+        let mut sealed = Vec::with_capacity(buffer.len().saturating_add(9 + NONCE_LEN + 16));
+        sealed.extend_from_slice(&self.id.head());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&buffer);
         sealed.extend_from_slice(tag.as_ref());
@@ -253,16 +172,17 @@ impl SealKey {
     /// # Errors
     /// [`OpenError`]; on purpose it does not say which of its causes it was.
     pub fn open(&self, label: &KeyLabel, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let (version, rest) = sealed.split_first().ok_or(OpenError)?;
+        let (version, rest) = match (SealKeyId::of_sealed(sealed), sealed.split_first()) {
+            (Some(id), _) if id == self.id => (VERSION, sealed.split_at_checked(9).ok_or(OpenError)?.1),
+            (None, Some((&FIRST_VERSION, rest))) => (FIRST_VERSION, rest),
+            _ => return Err(OpenError),
+        };
         let (nonce, ciphertext) = rest.split_at_checked(NONCE_LEN).ok_or(OpenError)?;
-        if *version != VERSION {
-            return Err(OpenError);
-        }
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_error| OpenError)?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
         let plain = self
             .cipher
-            .open_in_place(nonce, Aad::from(label.associated_data()), buffer.as_mut_slice())
+            .open_in_place(nonce, Aad::from(label.associated_data(version)), buffer.as_mut_slice())
             .map_err(|_error| OpenError)?;
         Ok(Zeroizing::new(plain.to_vec()))
     }

@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     Random(#[source] getrandom::Error),
+    /// The seal key was changed, and this process has not taken the new one yet.
+    #[error("the secret was sealed by a seal key that is no longer in force")]
+    SealKey,
 }
 
 impl From<sqlx::Error> for StoreError {

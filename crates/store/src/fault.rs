@@ -50,7 +50,7 @@ impl StoreError {
         match self {
             Self::Database(error) => of(error),
             Self::Interrupted => Fault::Unavailable,
-            Self::Audit(_) | Self::Corrupt { .. } | Self::Random(_) => Fault::Other,
+            Self::Audit(_) | Self::Corrupt { .. } | Self::Random(_) | Self::SealKey => Fault::Other,
         }
     }
 }

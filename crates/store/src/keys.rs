@@ -7,6 +7,7 @@ use crate::{
     Conn, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState, StoreError, WriteTx,
     conn::query,
     row::{Columns, Row, statements},
+    sealed,
 };
 
 statements! {
@@ -113,6 +114,9 @@ pub async fn all(conn: &mut Conn, purpose: KeyPurpose) -> Result<Vec<StoredKey>,
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn insert(tx: &mut WriteTx, key: &StoredKey) -> Result<(), StoreError> {
+    if key.custody == KeyCustody::Software {
+        sealed::check(tx, &key.sealed).await?;
+    }
     query(INSERT)
         .bind(&key.id)
         .bind(key.purpose.as_str())

@@ -55,6 +55,7 @@ pub mod project_users;
 pub mod projects;
 pub mod requests;
 mod row;
+pub mod sealed;
 pub mod servers;
 pub mod sessions;
 pub mod sign_in;
@@ -109,6 +110,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("project_users", project_users::STATEMENTS),
         ("projects", projects::STATEMENTS),
         ("requests", requests::STATEMENTS),
+        ("sealed", sealed::STATEMENTS),
         ("servers", servers::STATEMENTS),
         ("sessions", sessions::STATEMENTS),
         ("sign_in", sign_in::STATEMENTS),

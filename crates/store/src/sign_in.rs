@@ -9,7 +9,7 @@ use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
     row::{Columns, Row, statements, to_json},
-    sessions,
+    sealed, sessions,
 };
 
 statements! {
@@ -156,6 +156,7 @@ pub async fn set_totp(
     used_step: i64,
     now: UnixTime,
 ) -> Result<(), StoreError> {
+    sealed::check(tx, sealed).await?;
     query(SET_TOTP)
         .bind(user_id.to_string())
         .bind(sealed)

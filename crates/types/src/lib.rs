@@ -21,6 +21,7 @@ mod digest;
 mod id;
 mod name;
 mod principal;
+mod seal;
 mod secret;
 mod secret_token;
 mod text;
@@ -35,6 +36,7 @@ pub use name::{
     TeamSlug, UnixGroupName, UserName,
 };
 pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};
+pub use seal::{ParseSealKeyIdError, SealKeyId};
 pub use secret::Secret;
 pub use secret_token::{ParseTokenError, SecretToken, TokenKind};
 pub use time::{ParseTimeError, UnixTime, ValidityWindow, WindowError};

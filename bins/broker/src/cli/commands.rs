@@ -15,7 +15,7 @@ use usher_types::{DeviceId, UserName};
 
 use super::{Command, ConfigCommand, DeviceCommand, Init, Place, UserCommand, output::Output};
 use crate::{
-    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATA_DIR, Server, database,
+    AppState, CONFIG_FILE, CONFIG_NAME, Clock, Config, DATA_DIR, SealConfig, Server, custody, database,
     init::{self, InitOptions},
 };
 
@@ -50,6 +50,7 @@ pub(super) fn run(command: Command, output: Output) -> Result<()> {
         }
         Command::Init(options) => block_on(initialise(*options, output)),
         Command::RootCertificate(place) => block_on(root_certificate(place, output)),
+        Command::ReSeal(place) => block_on(re_seal(place, output)),
         Command::Serve(place) => block_on(serve(place)),
         Command::User(UserCommand::SetUpCode { user, place }) => block_on(set_up_code(user, place, output)),
     }
@@ -66,7 +67,13 @@ pub(super) fn load(place: &Place) -> Result<Config> {
     if let Some(directory) = &place.data_dir {
         config.data_dir.clone_from(directory);
     }
+    config.seal.credentials_directory = credentials_directory();
     Ok(config)
+}
+
+/// Where systemd puts this service's credentials; the only thing that is read from the environment.
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 /// Without a file of the system's it is the one that `init` wrote.
@@ -95,11 +102,28 @@ struct MadeTeam<'a> {
 }
 
 async fn initialise(options: Init, output: Output) -> Result<()> {
-    let Init { team, data_dir, public_url, listen, admin, admin_unix_name, database, custody, kms } = options;
+    let Init { team, data_dir, public_url, listen, admin, admin_unix_name, database, custody, kms, .. } =
+        options;
+    let seal = SealConfig {
+        passphrase_file: options.seal_passphrase_file.map(std::path::absolute).transpose()?,
+        credential: options.seal_credential,
+        credentials_directory: credentials_directory(),
+        ..SealConfig::default()
+    };
     let data_dir = std::path::absolute(data_dir)?;
     let (database, kms) = (database.config()?, kms.config()?);
-    let options =
-        InitOptions { team, data_dir, public_url, listen, admin, admin_unix_name, database, custody, kms };
+    let options = InitOptions {
+        team,
+        data_dir,
+        public_url,
+        listen,
+        admin,
+        admin_unix_name,
+        database,
+        custody,
+        kms,
+        seal,
+    };
     let made = init::init(&options, Clock::system().now()).await?;
     let directory = options.data_dir.display();
     let text = format!(
@@ -178,6 +202,24 @@ async fn root_certificate(place: Place, output: Output) -> Result<()> {
     let pem: Vec<String> = roots.iter().rev().map(|root| root.to_pem()).collect::<Result<_, _>>()?;
     let value = RootCertificate { root_certificate: pem.concat() };
     Ok(output.print(&value, &value.root_certificate)?)
+}
+
+#[derive(Serialize)]
+struct ReSealed {
+    secrets: usize,
+    seal_key: String,
+}
+
+async fn re_seal(place: Place, output: Output) -> Result<()> {
+    let config = load(&place)?;
+    let store = database::open(&config).await?;
+    let done = custody::re_seal(&config, &store).await?;
+    store.close().await;
+    let value = ReSealed { secrets: done.secrets, seal_key: done.key.to_string() };
+    let next =
+        "Brokers on other hosts need the new key too. Keep the old one as long as backups from before.";
+    let text = format!("{} secrets are sealed by the new key {}.\n{next}", value.secrets, value.seal_key);
+    Ok(output.print(&value, &text)?)
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use usher_keystore::SealKeyError;
 use usher_store::StoreError;
 
 use super::commands::NotFound;
-use crate::{ConfigError, DatabaseError, ServeError, init::InitError};
+use crate::{ConfigError, DatabaseError, SealingError, ServeError, init::InitError};
 
 /// How results look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
                 ConfigError::PushUrl { .. } => "use https://, or an address of this machine",
                 ConfigError::PublicUrl { .. } => "write it like https://usher.example.com:8443",
                 ConfigError::Database(error) => return error.next_step(),
-                ConfigError::Form { .. } | ConfigError::HalfCertificate => {
+                ConfigError::Form { .. } | ConfigError::HalfCertificate | ConfigError::Seal => {
                     "compare it with what `usher-broker config default` prints"
                 }
             });
@@ -71,8 +71,13 @@ fn next(error: &anyhow::Error) -> Option<&'static str> {
                 }
                 SealKeyError::Length { .. } => Some("restore the seal key from a backup; without it nothing opens"),
                 SealKeyError::LooseMode { .. } => Some("chmod 0600 it, and find out who has read it meanwhile"),
-                SealKeyError::Exists { .. } | SealKeyError::Random => None,
+                SealKeyError::Passphrase { .. } => Some("`openssl rand -base64 32` makes a good one"),
+                SealKeyError::Salt { .. } => Some("restore it from a backup, or from another broker of the team"),
+                SealKeyError::Derive | SealKeyError::Exists { .. } | SealKeyError::Random => None,
             };
+        }
+        if let Some(SealingError::Other(_)) = cause.downcast_ref() {
+            return Some("get the new seal key from the broker that sealed the database anew, or from a backup");
         }
         if let Some(error) = cause.downcast_ref::<DatabaseError>() {
             return error.next_step();

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use url::Url;
 use usher_broker::{
-    AppState, Clock, Config, Server,
+    AppState, Clock, Config, SealConfig, Server,
     init::{InitOptions, Made, init},
 };
 use usher_identity::{PrivateKey, pkce::CodeVerifier};
@@ -59,6 +59,7 @@ impl Broker {
             database: None,
             custody: Custody::Software,
             kms: None,
+            seal: SealConfig::default(),
         };
         let made = init(&options, now).await.unwrap();
         let mut config = Config::load(&made.config_file).unwrap();

@@ -219,3 +219,15 @@ async fn no_key_is_made_for_a_project_that_exists() {
     shop.team.post(&shop.admin, "/v1/projects", again).await.error("already_exists");
     assert_eq!(shop.kms.stub.served().requests, asked);
 }
+
+/// Changing custody is a rotation: a new key beside the old one, which signs until every server knows the new one.
+#[tokio::test]
+async fn a_project_moves_into_kms_by_a_rotation() {
+    let shop = Shop::new(Custody::Software, json!({})).await;
+    let body = json!({"kind": "ssh-user-ca", "custody": "aws-kms"});
+    shop.team.post(&shop.admin, "/v1/projects/shop/keys", body).await.ok();
+    assert_eq!(shop.custodies(KeyPurpose::SshUserCa).await, [KeyCustody::AwsKms, KeyCustody::Software]);
+    // KMS away: who does not know the new key is not touched by it.
+    shop.kms.stub.break_down(true);
+    shop.connect().await.ok();
+}

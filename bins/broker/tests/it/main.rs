@@ -23,6 +23,7 @@ mod openapi;
 mod operation;
 mod proofs;
 mod races;
+mod re_seal;
 mod repeats;
 mod rotation;
 mod set_up;

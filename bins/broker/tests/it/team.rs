@@ -17,7 +17,7 @@ use rand_core::Rng as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use usher_broker::{
-    AppState, CONFIG_NAME, Clock, Config, DatabaseConfig, DatabaseTls, KmsConfig,
+    AppState, CONFIG_NAME, Clock, Config, DatabaseConfig, DatabaseTls, KmsConfig, SealConfig,
     init::{InitOptions, init},
     router,
 };
@@ -106,6 +106,7 @@ impl Team {
             database: POSTGRES.then(database),
             custody,
             kms,
+            seal: SealConfig::default(),
         };
         init(&options, NOW).await.unwrap();
         let mut config = Config::load(&data_dir.join(CONFIG_NAME)).unwrap();
