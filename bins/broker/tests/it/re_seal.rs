@@ -259,7 +259,7 @@ async fn a_serving_broker_takes_over_the_new_key() {
         let output = Command::new(PROGRAM).args(["re-seal", "--data-dir"]).arg(data_dir).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    run(broker.data_dir().to_owned());
+    run(broker.data_dir());
     // As long as it has the old key in its hand, what that seals is refused by the database, not lost.
     let answer = caller.call("POST", "/v1/projects", &json!({"name": "far"})).await;
     assert!(answer.status == 201 || answer.code() == "unavailable", "{answer:?}");
