@@ -5,6 +5,7 @@ mod admin;
 mod brokers;
 mod by_hand;
 mod checks;
+mod kms;
 mod outer;
 mod people;
 mod report;
@@ -82,6 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     packages::ensure(options.consent())?;
+    options.variant.install();
     if !options.no_build {
         build()?;
     }

@@ -58,7 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The client: its package is named like its binary.
     ("", &["types", "telemetry", "ca", "identity", "account-lifecycle", "api", "enrollment", "api-client"]),
     ("testkit", &["types", "identity", "account-lifecycle", "audit", "api", "ca", "policy", "enrollment"]),
-    ("xtask", &["types", "api", "api-client", "ca", "identity"]),
+    ("xtask", &["types", "api", "api-client", "ca", "identity", "testkit"]),
 ];
 
 /// May depend on anything: nothing depends on them.

@@ -79,6 +79,7 @@ fn stages(options: &Options) -> Vec<Stage> {
     }
     stages.push(("e2e", Box::new(move || run_e2e(ci, &[]))));
     stages.push(("e2e, two brokers on PostgreSQL", Box::new(move || run_e2e(ci, &two_brokers(ci)))));
+    stages.push(("e2e, keys in a KMS", Box::new(move || run_e2e(ci, &keys_in_kms(ci)))));
     stages
 }
 
@@ -137,6 +138,14 @@ pub(crate) fn races(runs: u32) -> Result<()> {
     let test = ["test", "--locked", "--package", "usher-broker", "--test", "it", "races::"];
     let status = workspace::cargo()?.args(test).env("USHER_TEST_RUNS", runs.to_string()).status()?;
     if status == 0 { Ok(()) } else { bail!("the races ended with {status}") }
+}
+
+fn keys_in_kms(ci: bool) -> Vec<&'static str> {
+    let mut args = vec!["--kms", "moto"];
+    if !ci {
+        args.extend(["--only", "KMS", "--only", "usher ssh target-1"]);
+    }
+    args
 }
 
 /// In a process of its own: it may have to become root.

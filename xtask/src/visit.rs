@@ -5,6 +5,7 @@ mod balance;
 mod browser;
 mod device;
 mod enroll;
+mod kms;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -96,6 +97,11 @@ pub(crate) enum Visit {
         #[arg(long = "to", required = true)]
         brokers: Vec<SocketAddr>,
     },
+    /// Be a KMS, until it is killed.
+    Kms {
+        /// Where to write how it is reached.
+        told: PathBuf,
+    },
     /// Redeem one enrollment token with many keys at once, then again with the key that won.
     Redeem {
         /// The pasted token.
@@ -118,6 +124,9 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
     if let Visit::Balance { listen, brokers } = visit {
         return balance::run(listen, &brokers);
     }
+    if let Visit::Kms { told } = visit {
+        return kms::run(&told);
+    }
     // Twice is harmless: only the first call counts.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -136,7 +145,7 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
             Visit::Call { dir, method, path, body } => {
                 device::call(&dir, &method, &path, body.as_deref()).await
             }
-            Visit::Balance { .. } => Ok(Value::Null),
+            Visit::Balance { .. } | Visit::Kms { .. } => Ok(Value::Null),
             Visit::Redeem { token, count, name } => enroll::redeem(&token, count, &name).await,
         }
     })?;

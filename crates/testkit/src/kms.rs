@@ -56,6 +56,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Its credentials, in the form of `~/.aws/credentials`.
+    #[must_use]
+    pub fn credentials(&self) -> &str {
+        &self.credentials
+    }
+
     /// Writes its credentials into `directory`, in the form of `~/.aws/credentials`.
     ///
     /// # Panics
@@ -71,6 +77,14 @@ impl Identity {
 }
 
 impl Moto {
+    /// Installs it if need be; starting it needs no network after that.
+    ///
+    /// # Panics
+    /// When it cannot be installed.
+    pub fn install() {
+        let _program = installed();
+    }
+
     /// The server of this test process; started the first time, gone with the process. Nothing passes it without a good
     /// signature of somebody whose IAM policy allows it.
     ///

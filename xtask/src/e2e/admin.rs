@@ -23,7 +23,7 @@ impl Stack {
 
     /// Project, groups, users, and who may do what.
     pub(super) fn make_directory(&mut self) -> Result<()> {
-        self.admin(&["project", "create", PROJECT])?;
+        self.admin(&[&["project", "create", PROJECT], self.variant.project_custody()].concat())?;
         for group in ["developers", "operators"] {
             self.admin(&["group", "create", group])?;
         }

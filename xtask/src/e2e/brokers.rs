@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::kms::Kms;
 use super::stack::{HOSTS, PRIVATE_NAMES, PUBLIC_NAMES, Stack, URL};
 use crate::{
     clock,
@@ -55,6 +56,9 @@ pub(crate) struct Variant {
     /// Brokers on one PostgreSQL server, behind a TCP balancer: clients and agents meet all of them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub(crate) brokers: u8,
+    /// Have the keys in a KMS instead of beside the broker.
+    #[arg(long, value_enum)]
+    pub(crate) kms: Option<Kms>,
 }
 
 impl Variant {
@@ -71,6 +75,10 @@ impl Variant {
         anyhow::ensure!(
             self.is_spread() || self.brokers == 1,
             "several brokers need a database that they can share: add --database postgres"
+        );
+        anyhow::ensure!(
+            self.kms.is_none() || !self.is_spread(),
+            "the KMS runs on the broker's host: leave out --database postgres"
         );
         let mut hosts: Vec<_> = HOSTS.iter().copied().chain([BROKER]).collect();
         if self.is_spread() {
@@ -113,12 +121,17 @@ impl Stack {
         for name in self.brokers() {
             self.prepare(self.host(name)?)?;
         }
+        let kms = match self.variant.kms {
+            Some(Kms::Moto) => self.start_kms(self.host(first)?)?,
+            None => Vec::new(),
+        };
         let mut init = vec!["init", "--team", "lab", "--public-url", URL, "--listen", "0.0.0.0:8443"];
         init.extend(["--admin", admin, "--output", "json"]);
         if self.variant.is_spread() {
             init.extend(["--database", DATABASE_URL, "--database-password-file", PASSWORD_FILE]);
             init.extend(["--database-root-certificate", DATABASE_ROOT]);
         }
+        init.extend(kms.iter().map(String::as_str));
         let printed = self.operator(&init)?;
         for other in others {
             for file in ["broker.toml", "seal.key"] {

@@ -4,6 +4,7 @@ mod accounts;
 mod certificates;
 mod connections;
 mod crashes;
+mod custody;
 mod enrollment;
 mod hops;
 mod leaving;
@@ -147,12 +148,19 @@ const SERVER: &[Check] = &[Check {
     run: several::database_dies,
 }];
 
+/// What is looked at besides when keys are in a KMS.
+const KMS: &[Check] = &[
+    Check { name: "KMS: the project's and the team's keys live there", run: custody::keys_are_elsewhere },
+    Check { name: "KMS silent: no certificate, and again when it is back", run: custody::silent_kms },
+];
+
 /// Every check after the bring-up. The last one of [`ALL`] stays the last: the agents are gone after it.
 pub(super) fn of(variant: Variant) -> impl Iterator<Item = &'static Check> {
     let (before, last) = ALL.split_at(ALL.len().saturating_sub(1));
     let several = if variant.brokers > 1 { SEVERAL } else { &[] };
     let server = if variant.is_spread() { SERVER } else { &[] };
-    [before, several, server, last].into_iter().flatten()
+    let kms = if variant.kms.is_some() { KMS } else { &[] };
+    [before, several, server, kms, last].into_iter().flatten()
 }
 
 /// What must be seen before any agent is there.

@@ -181,6 +181,23 @@ impl Host {
         Ok(())
     }
 
+    /// Where files lie that belong to the host but are not in it.
+    pub(crate) fn tools(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Starts a program that sees this machine's files but the host's network, and ends with the host. Both outputs go
+    /// into `log`, a file of [`Self::tools`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn beside<S: AsRef<OsStr>>(&self, log: &str, argv: impl IntoIterator<Item = S>) -> Result<()> {
+        let init = self.init()?.pid().to_string();
+        let command = Cmd::new(["nsenter", "-t", &init, "-n", "-p", "--", "setsid", "--fork"]).args(argv);
+        command.spawn(&self.dir.join(log))?.wait()?;
+        Ok(())
+    }
+
     /// Process ids, as the host counts them, of programs with exactly this name (15 characters at most).
     ///
     /// # Errors
