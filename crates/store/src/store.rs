@@ -120,7 +120,8 @@ impl Store {
             .min_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options.clone())
+            // What one batch changes fits into memory; else it would be written twice.
+            .connect_with(options.clone().pragma("cache_size", "-16000"))
             .await
             .map_err(failed)?;
         sqlx::migrate!("migrations/sqlite")

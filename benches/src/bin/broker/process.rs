@@ -11,8 +11,11 @@ use std::{
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Limits that a bench would run into within a second.
-const NO_LIMITS: &str = "
+/// Limits that a bench would run into within a second; and how long it took to read the access rules, and their size.
+const SETTINGS: &str = "
+[log]
+level = \"warn,usher_broker::hot=debug\"
+
 [limits]
 connections_burst = 1000000000
 connections_per_minute = 1000000000
@@ -71,8 +74,9 @@ impl Broker {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let file = data.join("broker.toml");
         let config = fs::read_to_string(&file).unwrap();
-        let kept = config.lines().filter(|line| line.trim() != "[limits]").collect::<Vec<_>>().join("\n");
-        fs::write(&file, format!("{kept}\n{NO_LIMITS}")).unwrap();
+        let kept = config.lines().filter(|line| !["[limits]", "[log]"].contains(&line.trim()));
+        let kept = kept.collect::<Vec<_>>().join("\n");
+        fs::write(&file, format!("{kept}\n{SETTINGS}")).unwrap();
         Self { binary: binary.to_owned(), data, address }
     }
 

@@ -22,6 +22,7 @@ mod open;
 mod redemption;
 mod replay;
 mod servers;
+mod snapshot;
 mod statements;
 mod support;
 mod team;
