@@ -3,6 +3,7 @@
 mod audit;
 mod commands;
 mod output;
+mod reconcile;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -224,7 +225,7 @@ pub fn run() -> ExitCode {
             output::failed(&error);
             if error.is::<commands::NotFound>() {
                 ExitCode::from(5)
-            } else if error.is::<audit::NotGood>() {
+            } else if error.is::<audit::NotGood>() || error.is::<reconcile::Mismatch>() {
                 ExitCode::from(9)
             } else {
                 ExitCode::FAILURE

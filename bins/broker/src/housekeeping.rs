@@ -85,7 +85,15 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         if let Err(error) = sweep(app, now).await {
             tracing::error!(cause = %Chain(&error), "expired rows could not be deleted");
         }
+        count_signatures(app, now).await;
         checkpoint(app, now).await;
+    }
+}
+
+/// Writes down what outside custody was asked for.
+pub(crate) async fn count_signatures(app: &AppState, now: UnixTime) {
+    if let Err(error) = app.signatures().write_down(app, now).await {
+        tracing::error!(cause = %Chain(&error), "signatures could not be written down");
     }
 }
 

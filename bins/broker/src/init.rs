@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     CONFIG_NAME, Config, ConfigError, DATABASE_NAME, DatabaseConfig, DatabaseError, KmsConfig, SEAL_KEY_NAME,
-    SEAL_SALT_NAME, SealConfig, database, random,
+    SEAL_SALT_NAME, SealConfig, database, random, signatures,
     tls::{AuthorityError, TeamAuthority},
 };
 
@@ -318,6 +318,9 @@ async fn team_keys(
         keys::insert(tx, &row).await?;
     }
     for event in events {
+        tx.audit(&record(event, now)).await?;
+    }
+    if let Some(event) = signatures::of_a_command(keystore, now) {
         tx.audit(&record(event, now)).await?;
     }
     Ok(pin)

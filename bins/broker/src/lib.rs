@@ -31,6 +31,7 @@ mod random;
 mod request;
 mod router;
 mod server;
+mod signatures;
 mod state;
 pub mod tls;
 mod verifier;

@@ -17,6 +17,7 @@ use crate::{
     hot::Hot,
     keys,
     limits::Limits,
+    signatures::Signatures,
     tls::{AuthorityError, TeamAuthority},
 };
 
@@ -78,6 +79,7 @@ struct Inner {
     limits: Limits,
     nonces: ArcSwap<NonceKeys>,
     origin: String,
+    signatures: Signatures,
     stopping: watch::Sender<bool>,
     store: Store,
     team: TeamSlug,
@@ -137,6 +139,7 @@ impl AppState {
             limits: Limits::new(&config.limits),
             nonces: ArcSwap::from_pointee(nonces),
             origin: config.origin(),
+            signatures: Signatures::default(),
             stopping: watch::Sender::new(false),
             store,
             team,
@@ -248,6 +251,11 @@ impl AppState {
     /// Counters of unauthenticated failures.
     pub(crate) fn failures(&self) -> &Failures {
         &self.0.failures
+    }
+
+    /// What was written down about signatures of outside custody.
+    pub(crate) fn signatures(&self) -> &Signatures {
+        &self.0.signatures
     }
 
     /// Turns true when the process is told to stop: whoever waits for long answers now.

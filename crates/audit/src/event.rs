@@ -117,14 +117,16 @@ pub struct RoleInProject {
     pub server_admin: bool,
 }
 
-/// How many signatures a key made.
+/// How many signatures a key was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyCount {
     /// The key.
     pub key: KeyId,
-    /// How many.
-    pub count: u64,
+    /// Requests.
+    pub sent: u64,
+    /// Answers: a request without one may have been executed all the same.
+    pub made: u64,
 }
 
 /// Settings of a project; absent ones are not spoken about.
@@ -332,11 +334,11 @@ events! {
         /// Servers that do not know the key that takes its place.
         left_behind: Vec<ServerId>,
     }
-    /// How many signatures keys made for this writer's process since its last such row, whatever became of them.
+    /// How many signatures this writer's process asked outside custody for, whatever became of them.
     KeySignatures = "key.signatures" {
-        /// On which day.
-        day: Day,
-        /// Each key that signed.
+        /// From when; until the row's own time.
+        since: UnixTime,
+        /// Each key that was asked.
         counts: Vec<KeyCount>,
     }
     /// The signatures that a key's keeper counted are not those that the log knows of.
@@ -347,8 +349,10 @@ events! {
         day: Day,
         /// What the keeper counted.
         keeper: u64,
-        /// What the brokers counted: `key.signatures`.
-        brokers: u64,
+        /// The least that the brokers know of: answers of `key.signatures` on that day alone.
+        least: u64,
+        /// The most: requests of `key.signatures` that touch that day.
+        most: u64,
         /// Certificates in the log.
         certificates: u64,
     }

@@ -167,6 +167,18 @@ type Place = (KeyLabel, Custody, Sha256);
 /// Reads every seal key that there is.
 type Candidates = Box<dyn Fn() -> Vec<SealKey> + Send + Sync>;
 
+/// How many signatures of a key this process asked for. What KMS counts lies between the two: a request that was never
+/// answered may have been executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsSignatures {
+    /// The key's id.
+    pub id: String,
+    /// Requests.
+    pub sent: u64,
+    /// Answers.
+    pub made: u64,
+}
+
 /// All keys of one broker.
 pub struct Keystore {
     seal: RwLock<Arc<SealKey>>,
@@ -282,6 +294,17 @@ impl Keystore {
         let key =
             SoftwareKey::from_secret_bytes(&secret).map_err(|source| LoadError::Key { purpose, source })?;
         Ok(Arc::new(SigningKey::here(key, custody, label.purpose())))
+    }
+
+    /// What this process asked of every key in custody `aws-kms` that it has opened, since it began.
+    #[must_use]
+    pub fn kms_signatures(&self) -> Vec<KmsSignatures> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let counted = opened.iter().filter_map(|((label, _, _), cell)| {
+            let (sent, made) = cell.get()?.kms_calls()?;
+            Some(KmsSignatures { id: label.id().to_owned(), sent, made })
+        });
+        counted.collect()
     }
 
     fn cell(&self, label: &KeyLabel, custody: Custody, material: &[u8]) -> Arc<OnceCell<Arc<SigningKey>>> {

@@ -27,7 +27,7 @@ use aws_sdk_kms::{
 use zeroize::Zeroizing;
 
 pub use self::error::KmsError;
-pub(crate) use self::key::KmsKey;
+pub(crate) use self::key::{Calls, KmsKey};
 use self::{breaker::Breaker, turns::Turns};
 use crate::{Algorithm, KeyLabel};
 

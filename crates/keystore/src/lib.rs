@@ -44,7 +44,9 @@ mod seal;
 mod signing;
 mod source;
 
-pub use custody::{Custody, GenerateError, GeneratedKey, Keystore, LoadError, ParseCustodyError};
+pub use custody::{
+    Custody, GenerateError, GeneratedKey, Keystore, KmsSignatures, LoadError, ParseCustodyError,
+};
 pub use key::{Algorithm, FailedToSign, GenerateKeyError, KeyError, SoftwareKey};
 pub use process::{ProtectError, forbid_core_dumps};
 pub use seal::{KeyLabel, OpenError, Purpose, SealError, SealKey};

@@ -2,6 +2,8 @@
 //!
 //! Does not decide what is signed, but keeps a certificate authority's key from signing anything else.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use thiserror::Error;
 use usher_ca::{CaPublicKey, CheckedKey, SignError, Signature, Signer};
@@ -9,7 +11,7 @@ use usher_ca::{CaPublicKey, CheckedKey, SignError, Signature, Signer};
 use crate::{
     Algorithm, Custody, Purpose, SoftwareKey,
     key::FailedToSign,
-    kms::{KmsError, KmsKey},
+    kms::{Calls, KmsError, KmsKey},
 };
 
 /// How the to-be-signed bytes of every SSH certificate begin (an SSH string), by algorithm of the subject's key.
@@ -91,6 +93,17 @@ impl SigningKey {
         match &self.held {
             Held::Here(key) => key.public_key_bytes(),
             Held::Kms(key) => key.public_key_bytes(),
+        }
+    }
+
+    /// How many signatures this process asked KMS for, and how many it got; `None` for a key that is here.
+    pub(crate) fn kms_calls(&self) -> Option<(u64, u64)> {
+        match &self.held {
+            Held::Here(_) => None,
+            Held::Kms(key) => {
+                let Calls { sent, made } = key.calls();
+                Some((sent.load(Ordering::Relaxed), made.load(Ordering::Relaxed)))
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use usher_store::{
 };
 use usher_types::UnixTime;
 
-use super::{Place, commands::load, output::Output};
+use super::{Place, commands::load, output::Output, reconcile};
 use crate::database;
 
 /// An uncompressed SEC1 point.
@@ -35,6 +35,8 @@ pub(super) enum AuditCommand {
     Export(Export),
     /// Print the public keys that sign checkpoints, to be kept elsewhere.
     Keys(Place),
+    /// Compare what the keeper of keys counted with the log. Ends with 9 when they do not agree.
+    Reconcile(reconcile::Reconcile),
     /// Check every row, every chain and every checkpoint. Ends with 9 when something is wrong with the log.
     Verify(Verify),
 }
@@ -79,6 +81,7 @@ pub(super) async fn run(command: AuditCommand, output: Output) -> Result<()> {
     match command {
         AuditCommand::Export(options) => export(options).await,
         AuditCommand::Keys(place) => show_keys(&place, output).await,
+        AuditCommand::Reconcile(options) => reconcile::run(options, output).await,
         AuditCommand::Verify(options) => verify(options, output).await,
     }
 }

@@ -311,3 +311,53 @@ async fn an_export_goes_on_where_it_ended() {
         whole.lines().count() + 2
     );
 }
+
+/// Threat 2: a certificate that nobody wrote down.
+#[tokio::test]
+async fn reconcile_finds_signatures_that_the_log_does_not_know() {
+    let directory = stopped().await;
+    let data = directory.path().join("data");
+    let store = usher_store::Store::open(&data.join("usher.db")).await.unwrap();
+    let key: usher_audit::KeyId = "team/audit/1".parse().unwrap();
+    let write = async |at: &str, since: &str, sent, made| {
+        let counts = vec![usher_audit::KeyCount { key: key.clone(), sent, made }];
+        let event = usher_audit::Event::KeySignatures { since: since.parse().unwrap(), counts };
+        let (at, actor) = (at.parse().unwrap(), usher_audit::Actor::System);
+        let mut tx = store.begin().await.unwrap();
+        tx.audit(&usher_audit::Record { at, actor, client_address: None, event }).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    write("2026-03-01T12:00:00Z", "2026-03-01T11:59:00Z", 10, 10).await;
+    // One request was never answered, and one row spans midnight.
+    write("2026-03-01T13:00:00Z", "2026-03-01T12:59:00Z", 5, 4).await;
+    write("2026-03-02T00:00:30Z", "2026-03-01T23:59:30Z", 2, 2).await;
+    store.close().await;
+    let file = directory.path().join("counts");
+    let reconcile = |counts: &[(&str, &str, u64)]| {
+        let lines = counts
+            .iter()
+            .map(|(key, day, count)| json!({"key": key, "day": day, "count": count}).to_string());
+        std::fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        audit(&data, &["reconcile", "--counts", file.to_str().unwrap(), "--output", "json"])
+    };
+    let (first, second) = ("2026-03-01", "2026-03-02");
+    for good in [14, 15, 17] {
+        let ended = reconcile(&[("team/audit/1", first, good), ("team/audit/1", second, 0)]);
+        assert_eq!((ended.code, &ended.json()["agrees"]), (0, &json!(true)), "{good}: {}", ended.stdout);
+    }
+    for bad in [13, 18] {
+        let ended = reconcile(&[("team/audit/1", first, bad)]);
+        assert_eq!(ended.code, 9, "{bad}: {}", ended.stderr);
+        let row = &ended.json()["compared"][0];
+        assert_eq!(
+            (&row["keeper"], &row["least"], &row["most"], &row["agrees"]),
+            (&json!(bad), &json!(14), &json!(17), &json!(false))
+        );
+    }
+    assert_eq!(reconcile(&[("nobody/1", first, 1)]).code, 1);
+    assert_eq!(reconcile(&[]).code, 1);
+    let export = audit(&data, &["export"]).stdout;
+    assert_eq!(export.matches("key.signatures_mismatch").count(), 2, "{export}");
+    assert_eq!(export.matches("key.signatures_reconcile").count(), 5);
+    assert_eq!(audit(&data, &["verify"]).code, 0);
+}

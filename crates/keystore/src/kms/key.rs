@@ -1,5 +1,10 @@
 //! A key inside KMS: its public half here, its signatures from there, each verified before it is used.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use aws_sdk_kms::{
     primitives::Blob,
@@ -29,9 +34,22 @@ pub(crate) struct KmsKey {
     algorithm: Algorithm,
     public: CaPublicKey,
     public_bytes: Vec<u8>,
+    calls: Arc<Calls>,
+}
+
+/// How often a key in KMS was asked for a signature by this process, and how often it gave one. KMS counts somewhere
+/// between the two: a request that was never answered may have been executed.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) sent: AtomicU64,
+    pub(crate) made: AtomicU64,
 }
 
 impl KmsKey {
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     pub(super) fn new(kms: Kms, arn: &str, share: &str, spki: &[u8]) -> Result<Self, KmsError> {
         let public = CaPublicKey::from_spki_der(spki).map_err(|_error| KmsError::BadAnswer)?;
         // The key's own encoding is the end of its only SPKI.
@@ -46,6 +64,7 @@ impl KmsKey {
             algorithm,
             public,
             public_bytes: bytes.ok_or(KmsError::BadAnswer)?.to_vec(),
+            calls: Arc::default(),
         })
     }
 
@@ -73,6 +92,7 @@ impl KmsKey {
         let answer = self
             .kms
             .call(&self.share, || {
+                self.calls.sent.fetch_add(1, Ordering::Relaxed);
                 self.kms
                     .0
                     .client
@@ -84,6 +104,7 @@ impl KmsKey {
                     .send()
             })
             .await?;
+        self.calls.made.fetch_add(1, Ordering::Relaxed);
         let signature = answer.signature().ok_or(KmsError::BadAnswer)?.as_ref();
         self.verified(message, signature).inspect_err(|_error| {
             tracing::error!(arn = self.arn, "the key management service returned a wrong signature");

@@ -10,8 +10,8 @@ use aws_sdk_kms::types::KeyUsageType;
 use tempfile::TempDir;
 use usher_ca::{SignError, Signer as _};
 use usher_keystore::{
-    Algorithm, Custody, GenerateError, KeyLabel, Keystore, LoadError, Purpose, SealKey, SignMessageError,
-    SigningKey,
+    Algorithm, Custody, GenerateError, KeyLabel, Keystore, KmsSignatures, LoadError, Purpose, SealKey,
+    SignMessageError, SigningKey,
     kms::{Kms, KmsError, KmsSettings},
 };
 use usher_testkit::kms::{Identity, Moto, REGION, Stub};
@@ -107,12 +107,15 @@ async fn keys_of_both_algorithms_are_made_in_kms_and_found_again() {
         let arn = std::str::from_utf8(&made.material).unwrap();
         assert!(arn.starts_with(&format!("arn:aws:kms:{REGION}:")), "{arn}");
 
-        let loaded = lab.keystore().await.load(&label, Custody::AwsKms, &made.material).await.unwrap();
+        let other = lab.keystore().await;
+        let loaded = other.load(&label, Custody::AwsKms, &made.material).await.unwrap();
         assert_eq!(loaded.public_key_bytes(), made.key.public_key_bytes());
         let signature = loaded.sign(b"to be signed").await.unwrap();
         made.key.public_key().verify(b"to be signed", &signature).unwrap();
         assert!(made.key.public_key().verify(b"something else", &signature).is_err());
         assert_eq!(loaded.sign_message(b"to be signed").await.unwrap().len(), 64);
+        let counted = KmsSignatures { id: label.id().to_owned(), sent: 2, made: 2 };
+        assert_eq!(other.kms_signatures(), [counted], "every call is counted where it is made");
     }
 }
 
