@@ -18,7 +18,9 @@ pub(super) async fn plan(
     info: &RequestInfo,
 ) -> Result<Option<Planned>, ApiError> {
     let hot = app.hot();
-    let Some(team) = hot.rules.get(app) else { return Ok(None) };
+    // Whoever has just changed something sees it in the next answer: rules that are known to be old are not asked.
+    let team = hot.rules.get(app).filter(|team| team.epoch >= app.store().known_epoch());
+    let Some(team) = team else { return Ok(None) };
     let Some(known) = hot.callers.get(user.user().token_id(), app.store().known_epoch()) else {
         return Ok(None);
     };

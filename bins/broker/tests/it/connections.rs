@@ -563,9 +563,11 @@ async fn other_capabilities_than_were_signed_are_not_released() {
         projects::update(tx, &project, &change).await.unwrap();
     })
     .await;
-    reply.error("access_denied");
-    assert_eq!(reasons(&shop.team).await, [json!(["capabilities_changed"])]);
-    assert!(shop.team.events("connection.issue").await.is_empty());
+    let connection = reply.ok();
+    let certificate = legs(&connection, 0)[0]["certificate"].as_str().unwrap();
+    let extensions = usher_ca::inspect(certificate).unwrap().extensions;
+    assert!(!extensions.iter().any(|name| name == "permit-port-forwarding"), "{extensions:?}");
+    assert_eq!(shop.team.events("connection.issue").await.len(), 1, "made anew, and only that was released");
 }
 
 #[tokio::test]
