@@ -38,6 +38,8 @@ mod replay;
 mod same;
 #[path = "../it/servers.rs"]
 mod servers;
+#[path = "../it/snapshot.rs"]
+mod snapshot;
 #[path = "../it/statements.rs"]
 mod statements;
 #[path = "../it/support.rs"]
