@@ -29,9 +29,12 @@ impl Variant {
         }
     }
 
-    /// Custody of new projects.
+    /// Custody of new projects. moto has no Ed25519.
     pub(super) fn project_custody(self) -> &'static [&'static str] {
-        if self.kms.is_some() { &["--custody", "aws-kms"] } else { &[] }
+        match self.kms {
+            Some(Kms::Moto) => &["--custody", "aws-kms", "--certificate-type", "ecdsa-p256"],
+            None => &[],
+        }
     }
 }
 
