@@ -12,7 +12,7 @@ use crate::clock;
 /// The project says so, and the broker's disk holds ARNs where private keys would be.
 pub(super) fn keys_are_elsewhere(stack: &mut Stack) -> Result<String> {
     let project = stack.admin(&["project", "ca", PROJECT])?;
-    let keys = project.get("keys").and_then(Value::as_array).cloned().unwrap_or_default();
+    let keys = project.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
     let elsewhere = |key: &Value| key.get("custody").and_then(Value::as_str) == Some("aws-kms");
     if keys.is_empty() || !keys.iter().all(elsewhere) {
         bail!("not every key is in the KMS: {project}");
