@@ -398,7 +398,9 @@ async fn a_quota_of_nothing_ends_in_a_typed_error() {
     let lab = Lab::new();
     let key = lab.key().await;
     lab.stub.throttle(Some(0));
-    assert_eq!(kms_error(key.sign_message(b"head").await), KmsError::Throttled);
+    // Which of the two depends on what the last of the time was spent with: asking, or waiting for a turn to ask.
+    let error = kms_error(key.sign_message(b"head").await);
+    assert!(matches!(error, KmsError::Busy | KmsError::Throttled), "{error:?}");
     lab.stub.throttle(None);
     key.sign_message(b"head").await.unwrap();
 }
