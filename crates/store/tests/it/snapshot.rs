@@ -69,7 +69,7 @@ async fn same(reader: &mut usher_store::Reader, found: Found<'_>, user: UserId, 
 async fn the_snapshot_says_what_the_tables_say() {
     let world = team().await;
     assert!(compare(&world).await.is_empty());
-    let packed = snapshot::read(&mut *world.store.read().await.unwrap()).await.unwrap();
+    let packed = snapshot::read(&mut world.store.read().await.unwrap()).await.unwrap();
     let edges: Vec<_> = packed.bastions(&"edge".parse().unwrap()).collect();
     assert_eq!(edges, [packed.find("edge-1").unwrap().id()]);
 
@@ -84,7 +84,7 @@ async fn the_snapshot_says_what_the_tables_say() {
 async fn what_is_locked_is_left_to_the_tables() {
     let world = team().await;
     let reason = "stolen".parse().unwrap();
-    let web = servers::find(&mut *world.store.read().await.unwrap(), "web-1").await.unwrap().unwrap().id;
+    let web = servers::find(&mut world.store.read().await.unwrap(), "web-1").await.unwrap().unwrap().id;
     let mut tx = world.store.begin().await.unwrap();
     for target in [Target::Server(web), Target::Project(fixture::project(2))] {
         assert!(locks::set(&mut tx, target, &reason, fixture::user(1), NOW).await.unwrap());
