@@ -14,6 +14,7 @@ mod custody;
 mod enrollment;
 mod export;
 mod fleet;
+mod fresh;
 mod jumps;
 mod kms;
 mod ledger;
