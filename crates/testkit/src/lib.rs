@@ -15,6 +15,7 @@
 pub mod kms;
 pub mod namespace;
 pub mod postgres;
+pub mod sshd;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;

@@ -3,9 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,6 +26,7 @@ use usher_api::v1::{
     Address, Connection, ConnectionRequest, Device, DeviceState, Leg, Page, Route, Server, SessionInfo,
     TokenRequest, TokenResponse, User, UserStatus,
 };
+use usher_testkit::sshd;
 use usher_types::{ConnectionId, DeviceId, ServerId, SessionId, Sha256, TeamSlug, UnixTime, UserId};
 
 pub(crate) const USHER: &str = env!("CARGO_BIN_EXE_usher");
@@ -79,8 +80,9 @@ pub(crate) struct Sshd {
     pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) host_keys: Vec<String>,
-    child: Child,
-    directory: TempDir,
+    server: sshd::Sshd,
+    /// Goes after the server.
+    _directory: TempDir,
 }
 
 impl Sshd {
@@ -92,44 +94,12 @@ impl Sshd {
         principals: &str,
         extra: &str,
     ) -> Self {
-        if usher_uid() == 0 {
-            // sshd as root wants its empty directory; elsewhere the distribution's service makes it.
-            fs::create_dir_all("/run/sshd").expect("root can make /run/sshd for sshd");
-        }
-        assert!(
-            Path::new("/usr/sbin/sshd").exists(),
-            "this test needs openssh-server: /usr/sbin/sshd is missing"
-        );
-        for _ in 0..5 {
-            if let Some(sshd) = Self::try_start(ca, number, key_types, principals, extra) {
-                return sshd;
-            }
-        }
-        panic!("sshd did not start five times");
-    }
-
-    /// One with an Ed25519 key, which lets `name`'s principal in.
-    pub(crate) fn simple(ca: &Ca, number: u8) -> Self {
-        Self::start(ca, number, &[("ed25519", "")], &principal(number), "")
-    }
-
-    fn try_start(
-        ca: &Ca,
-        number: u8,
-        key_types: &[(&str, &str)],
-        principals: &str,
-        extra: &str,
-    ) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::write(path("ca.pub"), ca.public()).unwrap();
         fs::write(path("principals"), format!("{principals}\n")).unwrap();
-        // A port that was free a moment ago; another test may be faster.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut config = format!(
-            "ListenAddress 127.0.0.1:{port}\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n\
-             AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             TrustedUserCAKeys {}\nAuthorizedPrincipalsFile {}\nLogLevel VERBOSE\n{extra}\n",
+            "TrustedUserCAKeys {}\nAuthorizedPrincipalsFile {}\n{extra}\n",
             path("ca.pub").display(),
             path("principals").display()
         );
@@ -146,27 +116,18 @@ impl Sshd {
             let public = fs::read_to_string(file.with_extension("pub")).unwrap();
             host_keys.push(public.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
         }
-        fs::write(path("config"), config).unwrap();
-        let log = fs::File::create(path("log")).unwrap();
-        let child = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(path("config"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let name = format!("server-{number}");
-        let mut sshd = Self { id: server_id(number), name, port, host_keys, child, directory };
-        wait_for("sshd", || {
-            let ended = sshd.child.try_wait().unwrap().is_some();
-            (ended || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()).then_some(!ended)
-        })
-        .then_some(sshd)
+        let server = sshd::Sshd::start(directory.path(), &config);
+        let (id, name) = (server_id(number), format!("server-{number}"));
+        Self { id, name, port: server.port, host_keys, server, _directory: directory }
+    }
+
+    /// One with an Ed25519 key, which lets `name`'s principal in.
+    pub(crate) fn simple(ca: &Ca, number: u8) -> Self {
+        Self::start(ca, number, &[("ed25519", "")], &principal(number), "")
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        self.server.log()
     }
 
     pub(crate) fn leg(&self, ca: &Ca, keys: &[String], key: usize, principal: &str) -> Leg {
@@ -179,13 +140,6 @@ impl Sshd {
             key,
             certificate: ca.certificate(&keys[key], principal, 180),
         }
-    }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -6,6 +6,7 @@ use usher_testkit::{NOW, fixture, rng};
 
 use crate::example::subject;
 
+#[derive(Clone)]
 pub(crate) struct Forged {
     pub(crate) serial: u64,
     pub(crate) kind: u32,
@@ -47,7 +48,16 @@ impl Forged {
         PortableEd25519::generate(&mut rng(9))
     }
 
+    /// Signed by the seeded key.
     pub(crate) fn to_blob(&self) -> Vec<u8> {
+        let mut bytes = self.unsigned(&Self::authority());
+        let signature = ed25519_signature(&bytes);
+        string(&mut bytes, &signature);
+        bytes
+    }
+
+    /// Everything before the signature of `authority`.
+    pub(crate) fn unsigned(&self, authority: &CaPublicKey) -> Vec<u8> {
         let mut bytes = Vec::new();
         string(&mut bytes, b"ssh-ed25519-cert-v01@openssh.com");
         string(&mut bytes, &[5; 32]);
@@ -71,10 +81,8 @@ impl Forged {
             string(&mut bytes, &encoded);
         }
         string(&mut bytes, b"");
-        let own = blob_of(&Self::authority());
+        let own = blob_of(authority);
         string(&mut bytes, self.signature_key.as_ref().unwrap_or(&own));
-        let signature = ed25519_signature(&bytes);
-        string(&mut bytes, &signature);
         bytes
     }
 
@@ -110,7 +118,7 @@ fn ed25519_signature(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn string(into: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn string(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
     into.extend_from_slice(bytes);
 }

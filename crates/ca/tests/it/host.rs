@@ -12,9 +12,9 @@ use usher_types::Label;
 use crate::example::{ed25519, p256, subject};
 
 #[derive(Clone)]
-struct Machine {
-    names: HostPrincipals,
-    period: Period,
+pub(crate) struct Machine {
+    pub(crate) names: HostPrincipals,
+    pub(crate) period: Period,
 }
 
 impl HostAuthorization for Machine {

@@ -1,4 +1,5 @@
-//! Behaviour of the crate through its public API. Needs the default features, and `ssh-keygen` for the module `openssh`.
+//! Behaviour of the crate through its public API. Needs the default features, and the programs of
+//! OpenSSH, OpenSSL and MIT Kerberos, which the tests name when one is missing.
 #![cfg(feature = "issue")]
 #![expect(clippy::disallowed_methods, reason = "some tests run other programs, one goes by the real clock")]
 #![expect(
@@ -9,6 +10,7 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod agreement;
 mod example;
 mod forge;
 mod host;

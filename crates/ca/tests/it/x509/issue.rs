@@ -12,7 +12,7 @@ use usher_ca::{
     },
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::ValidityWindow;
+use usher_types::{UnixTime, ValidityWindow};
 
 use super::example::{Ca, Machine, Person, proven, subject};
 
@@ -240,7 +240,15 @@ fn keeps_known_certificates() {
     let ca = Ca::ed25519();
     let subject = proven(&PortableEd25519::generate(&mut rng(6)));
     let card = Person { smart_card: Some("alice@EXAMPLE.COM".parse().unwrap()), ..Person::plain() };
+    let p256 = Ca::p256();
+    // From 2050 on, times are written in another form.
+    let later = UnixTime::from_secs(2_500_000_000);
+    let period = Period::around(later, Duration::ZERO, AUTHORITY_MAX).unwrap();
+    let authority =
+        prepare_authority(&"Late".parse().unwrap(), &p256.key.public_key(), period, later, &mut rng(8));
     let made = [
+        ("authority-p256", authority.unwrap().sign_with(&p256.key).unwrap().der().to_vec()),
+        ("client-p256", p256.client(Person::plain(), &subject).der().to_vec()),
         ("authority", ca.certificate.der().to_vec()),
         ("client", ca.client(Person::plain(), &subject).der().to_vec()),
         ("server", ca.server(Machine::plain(), &subject).der().to_vec()),
