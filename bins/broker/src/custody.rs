@@ -4,6 +4,7 @@
 use std::{fs::File, io, path::Path};
 
 use thiserror::Error;
+use usher_audit::Event;
 use usher_keystore::{
     KeyLabel, Keystore, OpenError, Purpose, SealError, SealKey, SealKeyError, SealSource, kms::Kms,
 };
@@ -11,9 +12,9 @@ use usher_store::{
     Conn, Store, StoreError,
     sealed::{self, Sealed, SealedPlace},
 };
-use usher_types::{SealKeyId, TeamSlug};
+use usher_types::{SealKeyId, TeamSlug, UnixTime};
 
-use crate::{Config, NEXT_SEAL_KEY_NAME, SEAL_KEY_NAME, SEAL_SALT_NAME, keys::purpose_of};
+use crate::{Config, NEXT_SEAL_KEY_NAME, SEAL_KEY_NAME, SEAL_SALT_NAME, init, keys::purpose_of};
 
 /// A keystore with the custodies that are configured; nothing is asked of AWS yet.
 pub(crate) async fn keystore(config: &Config, seal: SealKey, team: &TeamSlug) -> Keystore {
@@ -106,7 +107,7 @@ pub(crate) struct ReSealed {
 
 /// Seals every stored secret with another key. The database switches from one to the other in one commit and names the key
 /// that is in force; the files follow. Interrupted anywhere, the next start uses the right key, and another `re-seal` works.
-pub(crate) async fn re_seal(config: &Config, store: &Store) -> Result<ReSealed, SealingError> {
+pub(crate) async fn re_seal(config: &Config, store: &Store, now: UnixTime) -> Result<ReSealed, SealingError> {
     let configured = configured(config).map_err(SealingError::Key)?;
     let mut reader = store.read().await?;
     let old = in_force(config, configured, &mut reader).await?;
@@ -130,14 +131,14 @@ pub(crate) async fn re_seal(config: &Config, store: &Store) -> Result<ReSealed, 
     if new.id() == old.id() {
         return Err(SealingError::Already);
     }
-    let secrets = change(store, &old, &new).await?;
+    let secrets = change(store, &old, &new, now).await?;
     if let SealSource::File(_) = source {
         put_in_place(directory).map_err(SealingError::File)?;
     }
     Ok(ReSealed { secrets, key: new.id() })
 }
 
-async fn change(store: &Store, old: &SealKey, new: &SealKey) -> Result<usize, SealingError> {
+async fn change(store: &Store, old: &SealKey, new: &SealKey, now: UnixTime) -> Result<usize, SealingError> {
     let mut tx = store.begin().await?;
     // Another re-seal may have been faster.
     if let Some(id) = sealed::seal_key(&mut tx).await?.filter(|id| *id != old.id()) {
@@ -153,6 +154,9 @@ async fn change(store: &Store, old: &SealKey, new: &SealKey) -> Result<usize, Se
         *bytes = new.seal(&label, &secret).map_err(SealingError::Seal)?;
     }
     sealed::replace_all(&mut tx, &all, new.id()).await?;
+    let secrets = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let event = Event::SealKeyChange { before: old.id(), after: new.id(), secrets };
+    tx.audit(&init::record(event, now)).await?;
     tx.commit().await?;
     Ok(all.len())
 }

@@ -2,6 +2,8 @@
 //!
 //! What goes to the caller (code, message, reasons, next) and what goes to the log (the cause) are kept apart.
 
+mod kms;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use usher_api::{ErrorBody, ErrorCode, ErrorResponse};
@@ -10,6 +12,8 @@ use usher_identity::{AuthenticationError, DeviceNotApproved, DeviceState, dpop::
 use usher_keystore::{GenerateError, LoadError, SignMessageError, kms::KmsError};
 use usher_store::{Fault, IssueError, StoreError};
 use usher_telemetry::Chain;
+
+use crate::tls::AuthorityError;
 
 /// An error answer.
 #[derive(Debug)]
@@ -60,8 +64,11 @@ impl ApiError {
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
         is_temporary: bool,
     ) -> Self {
+        let cause = cause.into();
+        if let Some(answer) = kms::answer(cause.as_ref()) {
+            return answer.with_cause(cause);
+        }
         if is_temporary {
-            let cause = cause.into();
             tracing::warn!(cause = %Chain(cause.as_ref()), "a signing key is unavailable");
             return Self::new(
                 ErrorCode::Unavailable,
@@ -71,7 +78,7 @@ impl ApiError {
             .with_cause(cause);
         }
         let message = "the signing key cannot be used; nothing was changed";
-        Self { cause: Some(cause.into()), ..Self::new(ErrorCode::Internal, message) }
+        Self { cause: Some(cause), ..Self::new(ErrorCode::Internal, message) }
             .with_next("an administrator of the broker finds the reason in its log")
     }
 
@@ -227,7 +234,10 @@ impl From<GenerateError> for ApiError {
             GenerateError::Kms(KmsError::NoPrincipal | KmsError::NoWrappingKey) => {
                 Self::invalid("the broker's section [kms] lacks what this custody needs").with_cause(error)
             }
-            GenerateError::Key(_) | GenerateError::Kms(_) | GenerateError::Seal(_) => {
+            GenerateError::Key(_)
+            | GenerateError::Kms(_)
+            | GenerateError::Seal(_)
+            | GenerateError::Useless { .. } => {
                 let is_temporary = error.is_temporary();
                 Self::no_signature(error, is_temporary)
             }
@@ -261,6 +271,20 @@ impl From<usher_ca::x509::IssueError> for ApiError {
             Self::no_signature(error, is_temporary)
         } else {
             Self::internal(error)
+        }
+    }
+}
+
+impl From<AuthorityError> for ApiError {
+    fn from(error: AuthorityError) -> Self {
+        match &error {
+            AuthorityError::Sign(cause) => {
+                let is_temporary = cause.is_temporary();
+                Self::no_signature(error, is_temporary)
+            }
+            AuthorityError::Build(_) | AuthorityError::Encoding(_) | AuthorityError::Key => {
+                Self::internal(error)
+            }
         }
     }
 }

@@ -144,11 +144,15 @@ fn exit_of(code: ErrorCode) -> Exit {
         | ErrorCode::UseDpopNonce => Exit::LoginNeeded,
         ErrorCode::NotFound => Exit::NotFound,
         ErrorCode::Internal
+        | ErrorCode::KeyDenied
+        | ErrorCode::KeyDisabled
+        | ErrorCode::KeyMissing
+        | ErrorCode::KeyWrong
         | ErrorCode::NoRoute
         | ErrorCode::TooManyRequests
         | ErrorCode::Unavailable
         | ErrorCode::Unknown => Exit::Network,
-        ErrorCode::InvalidRequest | ErrorCode::BodyTooLarge => Exit::Usage,
+        ErrorCode::InvalidRequest | ErrorCode::BodyTooLarge | ErrorCode::KeyNotOffered => Exit::Usage,
         ErrorCode::AlreadyDone
         | ErrorCode::AlreadyExists
         | ErrorCode::InUse

@@ -82,6 +82,16 @@ error_codes! {
     InvalidRequest = "invalid_request", 400;
     /// No session, or it has ended: sign in.
     LoginRequired = "login_required", 401;
+    /// The signing key's custody denies the broker access to it; whoever runs the broker has to do something.
+    KeyDenied = "key_denied", 503;
+    /// The signing key was disabled in its custody, or waits for its deletion there.
+    KeyDisabled = "key_disabled", 503;
+    /// The signing key is not in its custody any more.
+    KeyMissing = "key_missing", 503;
+    /// The custody has no keys of the wanted kind.
+    KeyNotOffered = "key_not_offered", 400;
+    /// What the signing key's custody answered is wrong; it was not used.
+    KeyWrong = "key_wrong", 503;
     /// The caller, or the device it calls from, is locked; `reasons` say why.
     Locked = "locked", 403;
     /// The method does not exist on this path.

@@ -9,11 +9,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use usher_types::{
     ConnectionId, DeviceId, DeviceName, DisplayName, GroupId, GroupName, HostName, Label, LockReason,
-    LoginName, Principal, ProjectId, ProjectSlug, ServerId, SessionId, Sha256, TeamSlug, Thumbprint, TokenId,
-    UnixTime, UserId, UserName,
+    LoginName, Principal, ProjectId, ProjectSlug, SealKeyId, ServerId, SessionId, Sha256, TeamSlug,
+    Thumbprint, TokenId, UnixTime, UserId, UserName,
 };
 
-use crate::{Code, Day, Head, KeyId, Restriction, Serial, text::as_text};
+use crate::{Code, Day, Head, KeyId, KeyPlace, Reported, Restriction, Serial, text::as_text};
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,6 +310,13 @@ events! {
         /// The user.
         user_id: UserId,
     }
+    /// A key was made in outside custody and is not used; it is still there.
+    KeyAbandon = "key.abandon" {
+        /// What it was to be called.
+        key: KeyId,
+        /// Where it is.
+        place: KeyPlace,
+    }
     /// A key was put beside those of its kind; it signs for whoever knows it.
     KeyCreate = "key.create" {
         /// What it is for.
@@ -333,6 +340,19 @@ events! {
         key: Sha256,
         /// Servers that do not know the key that takes its place.
         left_behind: Vec<ServerId>,
+    }
+    /// A signature that a key's keeper made, and that no row of the log accounts for.
+    KeySignatureUnknown = "key.signature_unknown" {
+        /// The key.
+        key: KeyId,
+        /// When, by the keeper's clock.
+        at: UnixTime,
+        /// What the keeper calls the request.
+        request: Reported,
+        /// Who asked for it.
+        caller: Reported,
+        /// From where.
+        address: Reported,
     }
     /// How many signatures this writer's process asked outside custody for, whatever became of them.
     KeySignatures = "key.signatures" {
@@ -453,6 +473,17 @@ events! {
         /// The settings that were changed, as they were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<ProjectSettings>,
+    }
+    /// Every stored secret was sealed with another key.
+    SealKeyChange = "seal_key.change" {
+        /// The key that sealed them before.
+        #[serde(with = "as_text")]
+        before: SealKeyId,
+        /// The key that seals them now.
+        #[serde(with = "as_text")]
+        after: SealKeyId,
+        /// How many secrets.
+        secrets: u32,
     }
     /// A server's addresses changed, or it reported some that it does not get.
     ServerAddresses = "server.addresses" {

@@ -48,7 +48,7 @@ pub use export::{Line, LineError, MAX_LINE_LENGTH};
 pub use fault::{CheckpointFault, Fault, MAX_FAULTS, Report, RowFault, Witness};
 pub use record::{Actor, DecodeError, EncodeError, MAX_RECORD_LENGTH, Record, decode, encode};
 pub use text::{
-    Code, Day, KeyId, ParseDayError, ParseKeyIdError, ParseRestrictionError, ParseSerialError, Restriction,
-    Serial,
+    Code, Day, KeyId, KeyPlace, ParseDayError, ParseKeyIdError, ParseKeyPlaceError, ParseRestrictionError,
+    ParseSerialError, Reported, Restriction, Serial,
 };
 pub use verify::{LogVerifier, Trust, verify_chain};

@@ -1,4 +1,4 @@
-//! Small values that are text in JSON: reason codes, keys' ids, days and serials.
+//! Small values that are text in JSON: reason codes, keys' ids and places, days and serials.
 
 use std::{fmt, str::FromStr};
 
@@ -42,6 +42,42 @@ impl<'de> Deserialize<'de> for Code {
         let text = String::deserialize(deserializer)?;
         let code = Self::new(&text);
         if code.0 == text { Ok(code) } else { Err(D::Error::custom("not a code")) }
+    }
+}
+
+/// What another system says: at most 256 characters of those that names and addresses have. Whatever else it said is left
+/// out, so that it cannot break a line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Reported(String);
+
+impl Reported {
+    const MAX_LENGTH: usize = 256;
+
+    /// What is left of `text`.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let good = |c: &char| c.is_ascii_alphanumeric() || "-_.:/@=+,".contains(*c);
+        Self(text.chars().filter(good).take(Self::MAX_LENGTH).collect())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reported {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let reported = Self::new(&text);
+        if reported.0 == text { Ok(reported) } else { Err(D::Error::custom("not a plain text")) }
     }
 }
 
@@ -100,6 +136,11 @@ macro_rules! plain_text {
 plain_text! {
     /// The id of a stored key, such as `prj_.../ssh-user-ca/1`. Cannot hold a key.
     KeyId, ParseKeyIdError, "a key's id: at most 96 characters of a-z, 0-9, `-`, `_` and `/`", 96, '-' | '_' | '/'
+}
+plain_text! {
+    /// Where a key lives that never leaves there: its ARN. Cannot hold a key.
+    KeyPlace, ParseKeyPlaceError, "an ARN: at most 128 characters of a-z, 0-9, `-`, `_`, `:` and `/`", 128,
+    '-' | '_' | ':' | '/'
 }
 plain_text! {
     /// What a token is restricted to: a pattern of names or a network. Cannot hold a secret.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::{
     Algorithm, GenerateKeyError, KeyError, KeyLabel, OpenError, Purpose, SealError, SealKey, SigningKey,
     SoftwareKey,
-    kms::{Kms, KmsError},
+    kms::{CreateKeyError, Kms, KmsError},
 };
 
 /// Where a key's private half is.
@@ -94,6 +94,15 @@ pub enum GenerateError {
     /// Sealing failed.
     #[error("could not seal the key")]
     Seal(#[source] SealError),
+    /// A key was made in the key management service that cannot be used. It is still there.
+    #[error("the key `{arn}` was made, but cannot be used; an administrator of the account can delete it")]
+    Useless {
+        /// The key.
+        arn: String,
+        /// Why it cannot be used.
+        #[source]
+        source: KmsError,
+    },
 }
 
 impl GenerateError {
@@ -101,7 +110,7 @@ impl GenerateError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Kms(error) => error.is_temporary(),
+            Self::Kms(error) | Self::Useless { source: error, .. } => error.is_temporary(),
             Self::Key(_) | Self::NoKms(_) | Self::Seal(_) => false,
         }
     }
@@ -173,7 +182,7 @@ type Candidates = Box<dyn Fn() -> Vec<SealKey> + Send + Sync>;
 pub struct KmsSignatures {
     /// The key's id.
     pub id: String,
-    /// Requests.
+    /// Requests, without those that were certainly not executed.
     pub sent: u64,
     /// Answers.
     pub made: u64,
@@ -225,7 +234,7 @@ impl Keystore {
     /// Makes a key in a custody.
     ///
     /// # Errors
-    /// [`GenerateError`]. A key that was made in KMS but did not pass its trial stays there, unused; the log names it.
+    /// [`GenerateError`]. A key that was made in KMS but did not pass its trial stays there: [`GenerateError::Useless`].
     pub async fn generate(
         &self,
         label: &KeyLabel,
@@ -235,7 +244,10 @@ impl Keystore {
         let kms = || self.kms.as_ref().ok_or(GenerateError::NoKms(custody));
         let (material, key) = match custody {
             Custody::AwsKms => {
-                let key = kms()?.create_key(label, algorithm).await.map_err(GenerateError::Kms)?;
+                let key = kms()?.create_key(label, algorithm).await.map_err(|error| match error {
+                    CreateKeyError::Kms(error) => GenerateError::Kms(error),
+                    CreateKeyError::Useless { arn, source } => GenerateError::Useless { arn, source },
+                })?;
                 (key.arn().as_bytes().to_vec(), SigningKey::in_kms(key, label.purpose()))
             }
             Custody::AwsKmsWrapped => {

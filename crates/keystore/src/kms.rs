@@ -24,12 +24,17 @@ use aws_sdk_kms::{
     primitives::Blob,
     types::{KeySpec, KeyUsageType, Tag},
 };
+use tokio::time::{Duration, Instant, sleep};
 use zeroize::Zeroizing;
 
 pub use self::error::KmsError;
 pub(crate) use self::key::{Calls, KmsKey};
 use self::{breaker::Breaker, turns::Turns};
 use crate::{Algorithm, KeyLabel};
+
+/// So long a new key may be unknown.
+const SETTLING: Duration = Duration::from_secs(10);
+const SETTLING_PAUSE: Duration = Duration::from_millis(200);
 
 /// How the service is reached and used.
 #[derive(Clone, Debug)]
@@ -92,7 +97,7 @@ impl Kms {
         &self,
         label: &KeyLabel,
         algorithm: Algorithm,
-    ) -> Result<KmsKey, KmsError> {
+    ) -> Result<KmsKey, CreateKeyError> {
         let settings = &self.0.settings;
         let principal = settings.principal.as_deref().ok_or(KmsError::NoPrincipal)?;
         let policy = policy::of_key(principal, algorithm).ok_or(KmsError::NoPrincipal)?;
@@ -109,25 +114,33 @@ impl Kms {
                     .key_usage(KeyUsageType::SignVerify)
                     .description(format!("Usher team {}: {}", settings.team, label.id()))
                     .policy(policy.as_str())
+                    // The check is whether the caller may change the policy later. The broker must not; the account's
+                    // administrators may, the policy says so.
+                    .bypass_policy_lockout_safety_check(true)
                     .set_tags(Some(tags.clone()))
                     .send()
             })
-            .await?;
+            .await
+            .map_err(|error| match error {
+                // Every region has P-256; what it does not know about such a key is something else.
+                KmsError::Refused { code } if algorithm == Algorithm::Ed25519 && is_unknown(&code) => {
+                    KmsError::NotOffered(algorithm)
+                }
+                error => error,
+            })?;
         let metadata = made.key_metadata().ok_or(KmsError::BadAnswer)?;
         let arn = metadata.arn().ok_or(KmsError::BadAnswer)?.to_owned();
         let tried = async {
-            self.name(label, metadata.key_id(), &arn).await?;
-            let key = self.open_key(label, arn.as_bytes()).await?;
+            settled(|| self.name(label, metadata.key_id(), &arn)).await?;
+            let key = settled(|| self.open_key(label, arn.as_bytes())).await?;
             if key.algorithm() != algorithm {
                 return Err(KmsError::BadAnswer);
             }
             // The key's policy and the broker's own rights show only now.
-            key.sign(b"usher-key-check-v1\0").await?;
+            settled(|| key.sign(b"usher-key-check-v1\0")).await?;
             Ok(key)
         };
-        tried.await.inspect_err(|error| {
-            tracing::error!(%arn, %error, "a KMS key was made that cannot be used; delete it in AWS");
-        })
+        tried.await.map_err(|source| CreateKeyError::Useless { arn: arn.clone(), source })
     }
 
     /// A key that was made by [`Kms::create_key`], by what was stored of it.
@@ -217,6 +230,38 @@ impl Kms {
         }
         .map(drop)
     }
+}
+
+/// Why there is no new key.
+pub(crate) enum CreateKeyError {
+    /// None was made.
+    Kms(KmsError),
+    /// One was made that is not good for anything.
+    Useless { arn: String, source: KmsError },
+}
+
+impl From<KmsError> for CreateKeyError {
+    fn from(error: KmsError) -> Self {
+        Self::Kms(error)
+    }
+}
+
+/// A new key is not known everywhere in KMS at once.
+async fn settled<T, F: Future<Output = Result<T, KmsError>>>(
+    operation: impl Fn() -> F,
+) -> Result<T, KmsError> {
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        match operation().await {
+            Err(KmsError::Missing) if Instant::now() < deadline => sleep(SETTLING_PAUSE).await,
+            done => return done,
+        }
+    }
+}
+
+/// How AWS says that it does not know a value.
+fn is_unknown(code: &str) -> bool {
+    matches!(code, "UnsupportedOperationException" | "ValidationException")
 }
 
 /// Who shares the service fairly: each project, and the team's own keys together.

@@ -65,14 +65,16 @@ pub enum InitError {
     },
 }
 
-/// Sets up logging to stderr. `level` is a level or a list such as `info,usher_store=debug`.
+/// Libraries that say at `info` what is of no use to anybody who runs the program, such as which access key they found.
+const QUIET: [&str; 4] = ["aws_config", "aws_credential_types", "aws_runtime", "aws_smithy_runtime"];
+
+/// Sets up logging to stderr. `level` is a level or a list such as `info,usher_store=debug`. Of libraries for AWS only
+/// errors are shown, unless the list names them.
 ///
 /// # Errors
 /// [`InitError`].
 pub fn init(level: &str, format: Format) -> Result<(), InitError> {
-    let filter = level
-        .parse::<EnvFilter>()
-        .map_err(|_error| InitError::Level { level: level.escape_default().take(64).collect() })?;
+    let filter = filter(level)?;
     let registry = tracing_subscriber::registry().with(filter);
     let lines = subscriber::layer().with_writer(io::stderr).with_target(true);
     match format {
@@ -83,6 +85,12 @@ pub fn init(level: &str, format: Format) -> Result<(), InitError> {
         }
     }
     .map_err(|_error| InitError::Already)
+}
+
+fn filter(level: &str) -> Result<EnvFilter, InitError> {
+    let quiet = QUIET.iter().filter(|target| !level.contains(**target));
+    let all = quiet.fold(level.to_owned(), |all, target| format!("{all},{target}=error"));
+    all.parse().map_err(|_error| InitError::Level { level: level.escape_default().take(64).collect() })
 }
 
 /// An error and all its causes in one line: `what: why: why that`.
@@ -104,5 +112,18 @@ impl fmt::Display for Chain<'_> {
             next = cause.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_asked_for() {
+        assert!(filter("info").unwrap().to_string().contains("aws_config=error"));
+        let asked = filter("info,aws_config=debug").unwrap().to_string();
+        assert!(asked.contains("aws_config=debug") && !asked.contains("aws_config=error"), "{asked}");
+        assert!(filter("loud,=").is_err());
     }
 }

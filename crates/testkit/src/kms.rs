@@ -184,7 +184,8 @@ impl Setup {
     }
 }
 
-/// moto looks at actions only, and matches no ARN and no condition.
+/// moto looks at actions only, matches no ARN and no condition, and knows no key policies: what those let the broker do is
+/// put into its own policy here.
 fn without_places(policy: &str) -> String {
     let mut policy: serde_json::Value = serde_json::from_str(policy).expect("JSON");
     let statements = policy.get_mut("Statement").and_then(|all| all.as_array_mut()).expect("statements");
@@ -192,6 +193,11 @@ fn without_places(policy: &str) -> String {
         statement.insert("Resource".to_owned(), "*".into());
         statement.remove("Condition");
     }
+    statements.push(serde_json::json!({
+        "Effect": "Allow",
+        "Action": ["kms:CreateAlias", "kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"],
+        "Resource": "*",
+    }));
     policy.to_string()
 }
 

@@ -29,7 +29,11 @@ use crate::{
     answer::Answer,
     error::ApiError,
     extract::{Admin, Path},
-    keys::{active, fingerprint, make, signing_for, ssh_public_key},
+    keys::{
+        active, fingerprint,
+        make::{self, Made},
+        signing_for, ssh_public_key,
+    },
 };
 
 /// Every server is told of all active keys of a kind, so that there cannot be any number of them.
@@ -136,7 +140,8 @@ async fn rotate_project(
     let project = projects::find(&mut *app.store().read().await?, &name).await?;
     let owner = Owner::Project(&project);
     let made = new_key(&app, owner, &body, info.now).await?;
-    put(&app, begin(&app, &caller, info).await?, owner, made).await
+    let stored = async { put(&app, begin(&app, &caller, info).await?, owner, &made).await };
+    make::kept(&app, &[Made::of(&made)], stored.await).await
 }
 
 async fn rotate_team(
@@ -144,7 +149,8 @@ async fn rotate_team(
     Admin { admin: caller, info, body }: Admin<RotateKey>,
 ) -> Result<Answer<Page<Key>>, ApiError> {
     let made = new_key(&app, Owner::Team, &body, info.now).await?;
-    put(&app, begin(&app, &caller, info).await?, Owner::Team, made).await
+    let stored = async { put(&app, begin(&app, &caller, info).await?, Owner::Team, &made).await };
+    make::kept(&app, &[Made::of(&made)], stored.await).await
 }
 
 /// Made before the transaction: a key in outside custody takes a while.
@@ -176,7 +182,7 @@ async fn put(
     app: &AppState,
     mut change: Change,
     owner: Owner<'_>,
-    made: StoredKey,
+    made: &StoredKey,
 ) -> Result<Answer<Page<Key>>, ApiError> {
     let before = owner.keys(&mut change.tx, made.purpose).await?;
     if before.iter().any(|key| key.id == made.id) {
@@ -190,8 +196,8 @@ async fn put(
         )
         .with_next("retire those that are not needed any more first"));
     }
-    let key = fingerprint(&made)?;
-    keys::insert(&mut change.tx, &made).await?;
+    let key = fingerprint(made)?;
+    keys::insert(&mut change.tx, made).await?;
     change
         .audit(Event::KeyCreate {
             purpose: Code::new(&made.purpose.as_str().replace('-', "_")),

@@ -12,18 +12,23 @@ use usher_enrollment::Cidr;
 use usher_identity::ApprovedUser;
 use usher_keystore::Custody;
 use usher_store::{
-    Conn, KeyPurpose, addresses, keys,
+    Conn, KeyPurpose, addresses,
+    keys::{self, StoredKey},
     projects::{self, CreateProjectError, ProjectChange},
 };
 use usher_types::{ProjectId, UnixTime};
 
-use super::begin;
+use super::{Change, begin};
 use crate::{
     AppState,
     answer::Answer,
     error::ApiError,
     extract::{Admin, Approved, Path},
-    keys::{fingerprint, make, ssh_user_ca_lines},
+    keys::{
+        fingerprint,
+        make::{self, Made},
+        ssh_user_ca_lines,
+    },
     random,
 };
 
@@ -121,16 +126,23 @@ async fn create(
     let wanted = body.custody;
     let project = new_project(body, ProjectId::new(info.now, random::bytes()?), info.now)?;
     let custody = custody(&app, &project, wanted).await?;
-    let made = [
-        make::of_project(&app, &project, KeyPurpose::SshUserCa, 1, custody, info.now).await?,
-        make::of_project(&app, &project, KeyPurpose::X509Ca, 1, custody, info.now).await?,
-    ];
-    let mut change = begin(&app, &caller, info).await?;
+    let ssh = make::of_project(&app, &project, KeyPurpose::SshUserCa, 1, custody, info.now).await?;
+    let x509 = make::of_project(&app, &project, KeyPurpose::X509Ca, 1, custody, info.now).await;
+    let made = [make::kept(&app, &[Made::of(&ssh)], x509).await?, ssh];
+    let stored = async { store(begin(&app, &caller, info).await?, project, &made).await };
+    make::kept(&app, &made.each_ref().map(Made::of), stored.await).await
+}
+
+async fn store(
+    mut change: Change,
+    project: projects::Project,
+    made: &[StoredKey],
+) -> Result<Answer<Project>, ApiError> {
     projects::create(&mut change.tx, &project).await?;
     change.audit(Event::ProjectCreate { project_id: project.id, project: project.slug.clone() }).await?;
     for key in made {
-        keys::insert(&mut change.tx, &key).await?;
-        change.audit(Event::CaKeyCreate { project_id: project.id, key: fingerprint(&key)? }).await?;
+        keys::insert(&mut change.tx, key).await?;
+        change.audit(Event::CaKeyCreate { project_id: project.id, key: fingerprint(key)? }).await?;
     }
     let shown = shown(&mut change.tx, project).await?;
     change.commit().await?;

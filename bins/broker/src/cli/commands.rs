@@ -213,7 +213,7 @@ struct ReSealed {
 async fn re_seal(place: Place, output: Output) -> Result<()> {
     let config = load(&place)?;
     let store = database::open(&config).await?;
-    let done = custody::re_seal(&config, &store).await?;
+    let done = custody::re_seal(&config, &store, Clock::system().now()).await?;
     store.close().await;
     let value = ReSealed { secrets: done.secrets, seal_key: done.key.to_string() };
     let next =

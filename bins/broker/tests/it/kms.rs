@@ -1,6 +1,10 @@
 //! A broker whose keys live in AWS KMS: everything is signed there, and when KMS does not sign, nobody else does.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -67,6 +71,18 @@ impl Shop {
         let trusted = CaPublicKey::parse(project["ssh_user_ca"][0].as_str().unwrap()).unwrap();
         let certificate = connection["routes"][0]["legs"][0]["certificate"].as_str().unwrap();
         verify_at(certificate, &[trusted], NOW).unwrap();
+    }
+
+    /// Every refusal says what to do, in words that name neither key nor account.
+    async fn refused(&self, code: &str) {
+        let reply = self.connect().await;
+        let error = reply.error(code);
+        assert!(error["next"].as_str().is_some_and(|next| next.len() > 20), "{error}");
+        assert!(
+            !error.to_string().contains("arn:") && !error.to_string().contains("123456789012"),
+            "{error}"
+        );
+        assert_eq!(reply.status, 503);
     }
 
     async fn custodies(&self, purpose: KeyPurpose) -> Vec<KeyCustody> {
@@ -148,26 +164,29 @@ async fn without_a_good_signature_of_kms_there_is_no_certificate() {
     let issued = shop.team.events("connection.issue").await.len();
 
     stub.lie(true);
-    shop.connect().await.error("internal");
+    shop.refused("key_wrong").await;
     stub.lie(false);
     let arn = shop.arn(KeyPurpose::SshUserCa).await;
     for state in ["Disabled", "PendingDeletion"] {
         stub.set_key_state(&arn, state);
-        let error = shop.connect().await.error("internal");
-        assert_eq!(error["message"], "the signing key cannot be used; nothing was changed");
+        shop.refused("key_disabled").await;
     }
     stub.set_key_state(&arn, "Enabled");
+    stub.deny(true);
+    shop.refused("key_denied").await;
+    stub.deny(false);
+    stub.forget(1);
+    shop.refused("key_missing").await;
     stub.throttle(Some(0));
-    shop.connect().await.error("unavailable");
+    shop.refused("unavailable").await;
     stub.throttle(None);
     stub.break_down(true);
-    let reply = shop.connect().await;
-    reply.error("unavailable");
+    shop.refused("unavailable").await;
     stub.break_down(false);
 
     assert_eq!(shop.team.events("connection.issue").await.len(), issued, "not one more");
     let failed = shop.team.events("connection.fail").await;
-    assert_eq!(failed.len(), 5);
+    assert_eq!(failed.len(), 7);
     assert!(failed.iter().all(|event| event.to_string().contains("not_signed")), "{failed:?}");
     shop.connects().await;
 }
@@ -210,6 +229,51 @@ async fn a_broker_without_kms_makes_and_opens_nothing_there() {
     team.get(&admin, "/v1/projects/far").await.error("not_found");
 }
 
+/// As AWS answers where there is none, and moto always.
+#[tokio::test]
+async fn a_region_without_ed25519_says_so_before_anything_is_made() {
+    let shop = Shop::new(Custody::Software, json!({"custody": "aws-kms"})).await;
+    shop.kms.stub.offer_ed25519(false);
+    let far = json!({"name": "far", "custody": "aws-kms", "ssh_certificate_type": "ed25519"});
+    let reply = shop.team.post(&shop.admin, "/v1/projects", far).await;
+    let error = reply.error("key_not_offered");
+    assert_eq!(reply.status, 400);
+    assert!(error["next"].as_str().unwrap().contains("ecdsa-p256"), "{error}");
+    shop.team.get(&shop.admin, "/v1/projects/far").await.error("not_found");
+    assert_eq!(shop.team.events("key.abandon").await.len(), 0, "there is none");
+}
+
+/// Nobody but the log would know of it: the account's administrators delete it, the broker may not.
+#[tokio::test]
+async fn a_key_that_was_made_and_is_not_used_is_written_down() {
+    let shop = Shop::new(Custody::Software, json!({})).await;
+    let stub = &shop.kms.stub;
+    let far = || json!({"name": "far", "custody": "aws-kms"});
+    let arns = || async {
+        let events = shop.team.events("key.abandon").await;
+        events.iter().map(|event| event["place"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Its trial failed.
+    stub.lie(true);
+    shop.team.post(&shop.admin, "/v1/projects", far()).await.error("key_wrong");
+    stub.lie(false);
+    assert_eq!(arns().await.len(), 1);
+    // KMS goes away: at the trial of the second of two keys, or when that is to sign its certificate.
+    for (signatures, abandoned) in [(1, 3), (2, 5)] {
+        stub.last(Some(signatures));
+        let reply = shop.team.post(&shop.admin, "/v1/projects", far()).await;
+        reply.error("unavailable");
+        stub.last(None);
+        assert_eq!(arns().await.len(), abandoned);
+    }
+    let arns = arns().await;
+    assert!(arns.iter().all(|arn| arn.starts_with("arn:aws:kms:")), "{arns:?}");
+    shop.team.get(&shop.admin, "/v1/projects/far").await.error("not_found");
+    // With keys that are used nothing is said.
+    shop.team.post(&shop.admin, "/v1/projects", far()).await.ok();
+    assert_eq!(shop.team.events("key.abandon").await.len(), arns.len());
+}
+
 /// A name that is taken costs no key in KMS.
 #[tokio::test]
 async fn no_key_is_made_for_a_project_that_exists() {
@@ -230,4 +294,47 @@ async fn a_project_moves_into_kms_by_a_rotation() {
     // KMS away: who does not know the new key is not touched by it.
     shop.kms.stub.break_down(true);
     shop.connect().await.ok();
+}
+
+/// What the SDK says of itself at `info` names the access key; at `warn` it misses files that nobody promised.
+#[tokio::test]
+async fn the_log_names_no_access_key_and_is_quiet_about_aws() {
+    let moto = Moto::shared();
+    let credentials = moto.broker().credentials();
+    let value =
+        |name: &str| credentials.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    let (id, secret) = (value("aws_access_key_id").unwrap(), value("aws_secret_access_key").unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_usher-broker"));
+        // From the environment, where the SDK is loudest.
+        command
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("HOME", directory.path());
+        command
+    };
+    let init =
+        ["init", "--team", "acme", "--public-url", "https://127.0.0.1:8443", "--listen", "127.0.0.1:0"];
+    let kms = ["--custody", "aws-kms", "--kms-region", REGION, "--kms-principal", &moto.broker().arn];
+    let url = moto.url();
+    let mut made = program();
+    made.args(init).args(kms).args(["--kms-endpoint-url", &url, "--data-dir"]).arg(&data);
+    let made = made.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut broker =
+        program().args(["serve", "--data-dir"]).arg(&data).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = String::new();
+    let mut lines = BufReader::new(broker.stderr.take().unwrap());
+    while !log.contains("the broker serves") {
+        assert_ne!(lines.read_line(&mut log).unwrap(), 0, "the broker ended: {log}");
+    }
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+    lines.read_to_string(&mut log).unwrap();
+    for text in [log, String::from_utf8(made.stderr).unwrap()] {
+        assert!(!text.contains(id) && !text.contains(secret), "{text}");
+        assert!(!text.contains("aws_"), "{text}");
+    }
 }

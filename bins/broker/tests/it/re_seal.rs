@@ -8,10 +8,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use usher_broker::{AppState, CONFIG_NAME, Clock, Config, StartError};
-use usher_store::{Store, StoreError, sealed};
+use usher_store::{Store, StoreError, audit, sealed};
 use usher_testkit::NOW;
 use usher_types::SealKeyId;
 
@@ -108,6 +108,12 @@ impl Data {
         Store::open(&self.file("usher.db")).await.unwrap()
     }
 
+    async fn events(&self, kind: &str) -> Vec<Value> {
+        let rows = audit::page(&mut self.store().await.read().await.unwrap(), 0, 10_000).await.unwrap();
+        let events = rows.iter().map(|row| serde_json::from_slice::<Value>(&row.bytes).unwrap());
+        events.map(|row| row["event"].clone()).filter(|event| event["type"] == kind).collect()
+    }
+
     async fn rows(&self) -> BTreeMap<String, Vec<u8>> {
         let all = sealed::all(&mut self.store().await.read().await.unwrap()).await.unwrap();
         all.into_iter().map(|sealed| (format!("{:?}", sealed.place), sealed.bytes)).collect()
@@ -127,7 +133,12 @@ async fn every_secret_gets_a_new_seal_and_the_old_key_opens_nothing() {
     assert_ne!(data.id().await, before);
     assert_ne!(read(&data.file("seal.key")), old);
     assert!(!data.file("seal.key.next").exists());
+    let events = data.events("seal_key.change").await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["before"], before.to_string());
+    assert_eq!(events[0]["after"], data.id().await.to_string());
     let after = data.rows().await;
+    assert_eq!(events[0]["secrets"], after.len());
     assert_eq!(rows.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     for (place, bytes) in &after {
         assert_eq!(SealKeyId::of_sealed(bytes), Some(data.id().await), "{place}");
@@ -165,11 +176,24 @@ async fn interrupted_after_the_commit_the_new_key_holds() {
     data.opens().await;
 }
 
+/// How far it has come, as the files show it.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Started,
+    KeyMade,
+    Writing,
+    KeyInPlace,
+}
+
 /// Killed whenever: the next start finds the right key, and nothing is half sealed.
 #[tokio::test]
-async fn killed_at_any_moment_it_leaves_a_team_that_opens() {
+async fn killed_at_any_step_it_leaves_a_team_that_opens() {
     let data = Data::new(&[]);
-    for delay in 0..20 {
+    let mut changes = 0;
+    for step in [Step::Started, Step::KeyMade, Step::Writing, Step::KeyInPlace].repeat(4) {
+        let (key, log) = (read(&data.file("seal.key")), data.file("usher.db-wal"));
+        let length = || fs::metadata(&log).map_or(0, |file| file.len());
+        let before = (length(), data.id().await);
         let mut child = data
             .command()
             .args(["re-seal", "--data-dir"])
@@ -178,13 +202,27 @@ async fn killed_at_any_moment_it_leaves_a_team_that_opens() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // However far it has come by then.
-        tokio::time::sleep(std::time::Duration::from_millis(2 * delay)).await;
+        let reached = || match step {
+            Step::Started => true,
+            Step::KeyMade => data.file("seal.key.next").exists(),
+            Step::Writing => length() != before.0,
+            Step::KeyInPlace => read(&data.file("seal.key")) != key,
+        };
+        // It may be past the step, or done, before anybody looks.
+        while !reached() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         data.opens().await;
         let id = data.id().await;
-        assert!(data.rows().await.values().all(|bytes| SealKeyId::of_sealed(bytes) == Some(id)));
+        assert!(data.rows().await.values().all(|bytes| SealKeyId::of_sealed(bytes) == Some(id)), "{step:?}");
+        changes += usize::from(id != before.1);
+        assert_eq!(
+            data.events("seal_key.change").await.len(),
+            changes,
+            "{step:?}: written down with the change"
+        );
     }
     data.re_seals();
     data.opens().await;

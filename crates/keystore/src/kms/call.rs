@@ -35,9 +35,7 @@ impl Kms {
             };
             match &error {
                 KmsError::Throttled => self.0.turns.slow_down(),
-                KmsError::TimedOut | KmsError::Unavailable { .. } => {
-                    unanswered = unanswered.saturating_add(1);
-                }
+                error if error.is_open() => unanswered = unanswered.saturating_add(1),
                 _ => return Err(error),
             }
             let until = Instant::now() + jittered(pause);
@@ -73,7 +71,7 @@ impl Kms {
         };
         drop(turn);
         let outcome = match &answer {
-            Err(KmsError::TimedOut | KmsError::Unavailable { .. }) => Outcome::Failed,
+            Err(error) if error.is_open() => Outcome::Failed,
             Ok(_) | Err(_) => Outcome::Answered,
         };
         attempt.end(outcome, Instant::now());

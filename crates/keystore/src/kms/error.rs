@@ -4,6 +4,8 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error;
 
+use crate::Algorithm;
+
 /// Why KMS did not do what it was asked to.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KmsError {
@@ -31,6 +33,9 @@ pub enum KmsError {
     /// There is no such key.
     #[error("the key management service has no such key")]
     Missing,
+    /// It has no keys of this algorithm.
+    #[error("the key management service has no {} keys here", .0.as_str())]
+    NotOffered(Algorithm),
     /// `principal` is not configured.
     #[error("to make keys in AWS KMS, set [kms] principal to the ARN of the broker's IAM role")]
     NoPrincipal,
@@ -76,12 +81,18 @@ impl KmsError {
             | Self::Disabled
             | Self::Exists
             | Self::Missing
+            | Self::NotOffered(_)
             | Self::NoPrincipal
             | Self::NoWrappingKey
             | Self::Refused { .. }
             | Self::TooLong
             | Self::WrongSignature => false,
         }
+    }
+
+    /// Whether KMS may have done what it was asked to all the same.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unavailable { .. })
     }
 
     pub(super) fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {

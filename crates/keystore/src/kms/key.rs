@@ -38,7 +38,7 @@ pub(crate) struct KmsKey {
 }
 
 /// How often a key in KMS was asked for a signature by this process, and how often it gave one. KMS counts somewhere
-/// between the two: a request that was never answered may have been executed.
+/// between the two: a request that was never answered may have been executed; one that was refused was not.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) sent: AtomicU64,
@@ -91,17 +91,16 @@ impl KmsKey {
         }
         let answer = self
             .kms
-            .call(&self.share, || {
+            .call(&self.share, || async {
+                // Before it is sent: it may be given up at any moment.
                 self.calls.sent.fetch_add(1, Ordering::Relaxed);
-                self.kms
-                    .0
-                    .client
-                    .sign()
-                    .key_id(&self.arn)
-                    .message(Blob::new(message))
-                    .message_type(MessageType::Raw)
-                    .signing_algorithm(signing_algorithm(self.algorithm))
-                    .send()
+                let request = self.kms.0.client.sign().key_id(&self.arn).message(Blob::new(message));
+                let request = request.message_type(MessageType::Raw);
+                let answer = request.signing_algorithm(signing_algorithm(self.algorithm)).send().await;
+                if answer.as_ref().is_err_and(|error| !KmsError::of(error).is_open()) {
+                    self.calls.sent.fetch_sub(1, Ordering::Relaxed);
+                }
+                answer
             })
             .await?;
         self.calls.made.fetch_add(1, Ordering::Relaxed);

@@ -46,10 +46,11 @@ pub(super) fn of_key(principal: &str, algorithm: Algorithm) -> Option<String> {
                 "Resource": "*",
             },
             {
-                "Sid": "BrokerReads",
+                // The alias itself is in the broker's IAM policy; AWS wants both.
+                "Sid": "BrokerReadsAndNames",
                 "Effect": "Allow",
                 "Principal": {"AWS": principal},
-                "Action": ["kms:DescribeKey", "kms:GetPublicKey"],
+                "Action": ["kms:CreateAlias", "kms:DescribeKey", "kms:GetPublicKey"],
                 "Resource": "*",
             },
             {

@@ -205,7 +205,9 @@ async fn a_wrong_signature_is_never_released() {
         assert_eq!(kms_error(key.sign_message(b"head").await), KmsError::WrongSignature);
         assert!(matches!(key.sign(b"head").await, Err(SignError::Refused(_))));
         let again = keystore.generate(&label, algorithm, Custody::AwsKms).await.unwrap_err();
-        assert_eq!(again, GenerateError::Kms(KmsError::WrongSignature));
+        let GenerateError::Useless { arn, source } = again else { panic!("{again:?}") };
+        assert!(arn.starts_with("arn:aws:kms:"), "{arn}");
+        assert_eq!(source, KmsError::WrongSignature);
         lab.stub.lie(false);
         key.sign_message(b"head").await.unwrap();
     }
@@ -315,6 +317,35 @@ async fn recovers(key: &SigningKey) {
         assert!(tokio::time::Instant::now() < deadline, "never recovers");
         tokio::task::yield_now().await;
     }
+}
+
+/// AWS knows a new key everywhere only after a while.
+#[tokio::test]
+async fn a_new_key_that_is_not_found_at_once_is_waited_for() {
+    let lab = Lab::new();
+    lab.stub.forget(3);
+    lab.key().await.sign_message(b"head").await.unwrap();
+    // An old one is gone when it is gone.
+    let made = lab.keystore().await.generate(&state(), Algorithm::EcdsaP256, Custody::AwsKms).await.unwrap();
+    lab.stub.forget(1);
+    assert_eq!(kms_error(made.key.sign_message(b"head").await), KmsError::Missing);
+    made.key.sign_message(b"head").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_request_does_not_count_as_one_that_may_have_been_executed() {
+    let lab = Lab::new();
+    let keystore = lab.keystore().await;
+    let made = keystore.generate(&state(), Algorithm::EcdsaP256, Custody::AwsKms).await.unwrap();
+    let count = || keystore.kms_signatures().remove(0);
+    let before = count();
+    assert_eq!(before.sent, before.made);
+    lab.stub.set_key_state(std::str::from_utf8(&made.material).unwrap(), "Disabled");
+    made.key.sign_message(b"head").await.unwrap_err();
+    assert_eq!(count(), before);
+    lab.stub.break_down(true);
+    made.key.sign_message(b"head").await.unwrap_err();
+    assert!(count().sent > before.sent && count().made == before.made, "nobody knows");
 }
 
 /// Nothing listens there any more.

@@ -57,6 +57,11 @@ struct State {
     broken: bool,
     lies: bool,
     delay: Duration,
+    /// How often a key is not known yet.
+    late: u32,
+    lasts: Option<u32>,
+    denies: bool,
+    lacks_ed25519: bool,
     served: Served,
     /// Connections, to be cut at the end.
     open: Vec<TcpStream>,
@@ -111,6 +116,11 @@ impl Stub {
         self.set(|state| state.quota = quota);
     }
 
+    /// Breaks down after so many signatures more; only signing does.
+    pub fn last(&self, signatures: Option<u32>) {
+        self.set(|state| state.lasts = signatures);
+    }
+
     /// Accepts requests and does not answer them, until it is told otherwise.
     pub fn hang(&self, hangs: bool) {
         self.set(|state| state.hangs = hangs);
@@ -124,6 +134,21 @@ impl Stub {
     /// Takes this long for every answer.
     pub fn delay(&self, delay: Duration) {
         self.set(|state| state.delay = delay);
+    }
+
+    /// So many requests do not find the key that they name, as when it is new.
+    pub fn forget(&self, requests: u32) {
+        self.set(|state| state.late = requests);
+    }
+
+    /// Whether there are Ed25519 keys in this region.
+    pub fn offer_ed25519(&self, offers: bool) {
+        self.set(|state| state.lacks_ed25519 = !offers);
+    }
+
+    /// Denies everything, as when the role's policy was taken away.
+    pub fn deny(&self, denies: bool) {
+        self.set(|state| state.denies = denies);
     }
 
     /// Signs something else than it was asked to.
@@ -253,6 +278,10 @@ fn refused(code: &str, message: &str) -> Option<Message> {
     Some(Message::answer(400, &json!({"__type": code, "message": message})))
 }
 
+fn broken() -> Message {
+    Message::answer(500, &json!({"__type": "KMSInternalException", "message": "broken"}))
+}
+
 impl State {
     fn count(&mut self, body: &Value) {
         let id = key_id(body["KeyId"].as_str().unwrap_or_default());
@@ -262,12 +291,26 @@ impl State {
     /// What moto is not asked.
     fn own(&mut self, action: &str, body: &Value) -> Option<Message> {
         if self.broken {
-            let error = json!({"__type": "KMSInternalException", "message": "broken"});
-            return Some(Message::answer(500, &error));
+            return Some(broken());
+        }
+        if self.denies {
+            return refused(
+                "AccessDeniedException",
+                &format!("User: arn is not authorized to perform: kms:{action}"),
+            );
         }
         let named = body["KeyId"].as_str().or_else(|| body["TargetKeyId"].as_str());
         let id = key_id(named.unwrap_or_default());
+        if named.is_some() && self.late > 0 {
+            self.late -= 1;
+            return refused("NotFoundException", &format!("Key 'arn:.../{id}' does not exist"));
+        }
         if action == "Sign" {
+            match &mut self.lasts {
+                Some(0) => return Some(broken()),
+                Some(left) => *left -= 1,
+                None => {}
+            }
             if self.over_quota() {
                 self.served.throttled += 1;
                 return refused("ThrottlingException", "Rate exceeded");
@@ -289,7 +332,7 @@ impl State {
             let tags = body["Tags"].as_array().into_iter().flatten();
             self.served.tags = tags.map(|tag| (text(&tag["TagKey"]), text(&tag["TagValue"]))).collect();
         }
-        if action == "CreateKey" && body["KeySpec"] == "ECC_NIST_EDWARDS25519" {
+        if action == "CreateKey" && body["KeySpec"] == "ECC_NIST_EDWARDS25519" && !self.lacks_ed25519 {
             return Some(self.create());
         }
         let key = self.keys.get(&id)?.clone();
