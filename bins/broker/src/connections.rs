@@ -8,7 +8,7 @@ mod quick;
 mod routes;
 mod sign;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Router,
@@ -68,7 +68,10 @@ async fn connect(
             _ => None,
         };
         let planned = match quick {
-            Some(planned) => planned,
+            Some(planned) => {
+                app.hot().planned.fetch_add(1, Ordering::Relaxed);
+                planned
+            }
             None => {
                 let mut reader = app.store().read().await?;
                 if let Some(repeated) = connections::repeated(&mut reader, &asked.request, info.now).await? {

@@ -9,7 +9,7 @@ mod callers;
 mod places;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 pub(crate) use self::{
     callers::{Callers, Known},
@@ -17,12 +17,13 @@ pub(crate) use self::{
     rules::{Rules, Team},
 };
 
-/// All three.
+/// All three, and how often that was enough.
 #[derive(Debug, Default)]
 pub(crate) struct Hot {
     pub(crate) callers: Callers,
     pub(crate) places: Places,
     pub(crate) rules: Rules,
+    pub(crate) planned: AtomicU64,
 }
 
 /// Most entries of a cache; a full one starts anew.

@@ -1,6 +1,6 @@
 //! What every handler can reach, and how it is brought up from the disk.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
@@ -157,6 +157,12 @@ impl AppState {
     /// What connections are decided from.
     pub(crate) fn hot(&self) -> &Hot {
         &self.0.hot
+    }
+
+    /// How many connections were planned from memory alone since the process began.
+    #[must_use]
+    pub fn planned_from_memory(&self) -> u64 {
+        self.0.hot.planned.load(Ordering::Relaxed)
     }
 
     /// Key custody.

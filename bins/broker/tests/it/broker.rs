@@ -14,7 +14,11 @@ use usher_keystore::Custody;
 use usher_sign_in::TotpSecret;
 use usher_types::UnixTime;
 
-use crate::{Caller, caller::random};
+use crate::{
+    Caller,
+    caller::random,
+    team::{POSTGRES, database},
+};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -56,7 +60,7 @@ impl Broker {
             listen: Some(address),
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
-            database: None,
+            database: POSTGRES.then(database),
             custody: Custody::Software,
             kms: None,
             seal: SealConfig::default(),

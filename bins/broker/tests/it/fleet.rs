@@ -54,6 +54,7 @@ fn read(agent: &Agent, reply: &Reply) -> State {
 }
 
 async fn state(team: &Team, agent: &Agent) -> State {
+    team.told().await;
     read(agent, &ask(team, agent, 0, 0, 0).await)
 }
 

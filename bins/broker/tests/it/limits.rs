@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use usher_types::{SecretToken, TokenId, TokenKind};
 
-use crate::{Broker, Caller, broker::Client};
+use crate::{Broker, Caller, broker::Client, team::store_of};
 
 #[tokio::test]
 async fn too_many_requests_say_when_to_come_back() {
@@ -86,7 +86,7 @@ async fn guesses_that_handlers_refuse_reach_the_counters() {
 
     let config = broker.app.config().clone();
     let _directory = broker.stop().await;
-    let store = usher_store::Store::open(&config.data_dir.join("usher.db")).await.unwrap();
+    let store = store_of(&config).await;
     let mut reader = store.read().await.unwrap();
     let rows = usher_store::audit::page(&mut reader, 0, 1000).await.unwrap();
     let mut counted = std::collections::BTreeMap::new();
@@ -123,7 +123,7 @@ async fn the_broker_stops_in_order_and_the_log_is_good() {
     let _caller = broker.session(&admin).await;
     let config = broker.app.config().clone();
     let directory = broker.stop().await;
-    let store = usher_store::Store::open(&config.data_dir.join("usher.db")).await.unwrap();
+    let store = store_of(&config).await;
     let mut reader = store.read().await.unwrap();
     let verified = usher_store::audit::verify(&mut reader, &[]).await.unwrap();
     // Without the key no checkpoint holds; the rows do.

@@ -1,4 +1,4 @@
-//! `usher-broker re-seal`: everything under a new seal key, whatever happens meanwhile.
+//! `usher-broker re-seal`: everything under a new seal key, whatever happens meanwhile, on either engine.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,10 @@ use usher_store::{Store, StoreError, audit, sealed};
 use usher_testkit::NOW;
 use usher_types::SealKeyId;
 
-use crate::Broker;
+use crate::{
+    Broker,
+    team::{POSTGRES, database, store_of},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_usher-broker");
 
@@ -36,8 +39,11 @@ impl Data {
         data.secret("passphrase", b"correct horse battery staple");
         data.secret("other passphrase", b"incorrect horse battery staple");
         let fixed = ["--team", "acme", "--public-url", "https://127.0.0.1:8443", "--listen", "127.0.0.1:0"];
-        let more: Vec<String> =
+        let mut more: Vec<String> =
             more.iter().map(|arg| arg.replace("DIR", data.directory.path().to_str().unwrap())).collect();
+        if POSTGRES {
+            more.extend(["--database".to_owned(), database().url.to_string()]);
+        }
         let made = data.run(&[&["init"][..], &fixed].concat(), &more);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         data
@@ -105,7 +111,7 @@ impl Data {
     }
 
     async fn store(&self) -> Store {
-        Store::open(&self.file("usher.db")).await.unwrap()
+        store_of(&self.config()).await
     }
 
     async fn events(&self, kind: &str) -> Vec<Value> {

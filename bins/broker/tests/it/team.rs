@@ -1,5 +1,6 @@
-//! A whole broker without sockets (in `tests/postgres` two, taking turns): a team in a directory of its own, its router, and people, devices and agents that
-//! prove themselves as real ones do. Administration goes through the API; signing in is left out (other tests sign in).
+//! A whole broker without sockets (in `tests/postgres` two, taking turns): a team in a directory of its own, its router,
+//! and people, devices and agents that prove themselves as real ones do. Administration goes through the API; signing in
+//! is left out (other tests sign in).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,7 +18,7 @@ use rand_core::Rng as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use usher_broker::{
-    AppState, CONFIG_NAME, Clock, Config, DatabaseConfig, DatabaseTls, KmsConfig, SealConfig,
+    AppState, CONFIG_NAME, Clock, Config, DATABASE_NAME, DatabaseConfig, DatabaseTls, KmsConfig, SealConfig,
     init::{InitOptions, init},
     router,
 };
@@ -36,6 +37,9 @@ pub(crate) const PEER: &str = "192.0.2.7";
 /// Whether this build of the tests runs on PostgreSQL.
 pub(crate) const POSTGRES: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"postgres");
 
+/// No broker in particular: they take turns.
+const ALL: usize = usize::MAX;
+
 /// An empty database of one test's own.
 pub(crate) fn database() -> DatabaseConfig {
     let cluster = usher_testkit::postgres::Postgres::shared();
@@ -47,11 +51,20 @@ pub(crate) fn database() -> DatabaseConfig {
     }
 }
 
+/// The database of a broker, as another process opens it.
+pub(crate) async fn store_of(config: &Config) -> Store {
+    match &config.database {
+        Some(database) => Store::connect(database.url.as_str().parse().unwrap()).await.unwrap(),
+        None => Store::open(&config.data_dir.join(DATABASE_NAME)).await.unwrap(),
+    }
+}
+
 pub(crate) struct Team {
     pub(crate) app: AppState,
     pub(crate) clock: Clock,
     pub(crate) brokers: Vec<(AppState, Router)>,
     asked: AtomicUsize,
+    only: AtomicUsize,
     pub(crate) nonce: Mutex<String>,
     seed: AtomicU64,
     _directory: tempfile::TempDir,
@@ -123,6 +136,7 @@ impl Team {
             app: brokers[0].0.clone(),
             brokers,
             asked: AtomicUsize::new(0),
+            only: AtomicUsize::new(ALL),
             clock,
             nonce: Mutex::default(),
             seed: AtomicU64::new(1),
@@ -132,6 +146,18 @@ impl Team {
 
     pub(crate) fn store(&self) -> &Store {
         self.app.store()
+    }
+
+    /// From here on this broker is asked and no other one.
+    pub(crate) fn only(&self, broker: usize) {
+        self.only.store(broker, Ordering::Relaxed);
+    }
+
+    /// As if every broker had heard of the last change already. Decisions need no such thing; what agents are sent does.
+    pub(crate) async fn told(&self) {
+        for (app, _router) in &self.brokers {
+            app.store().poll_epoch().await.unwrap();
+        }
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -306,11 +332,11 @@ impl Team {
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
         let peer = SocketAddr::new(PEER.parse::<IpAddr>().unwrap(), 40_000);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (app, router) = &self.brokers[self.asked.fetch_add(1, Ordering::Relaxed) % self.brokers.len()];
-        if POSTGRES {
-            // As if the notice of the last change had come in already.
-            app.store().poll_epoch().await.unwrap();
-        }
+        let asked = match self.only.load(Ordering::Relaxed) {
+            ALL => self.asked.fetch_add(1, Ordering::Relaxed),
+            one => one,
+        };
+        let (_, router) = &self.brokers[asked % self.brokers.len()];
         let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let nonce = response.headers()["dpop-nonce"].to_str().unwrap().to_owned();

@@ -1,10 +1,16 @@
-//! Two brokers on one PostgreSQL database: the tests of `tests/it` that ask a whole team, every request to the other
-//! broker than the one before, and what only several brokers can get wrong.
+//! Brokers on a PostgreSQL database: tests of `tests/it` once more, those that ask a whole team with two brokers and every
+//! request to the other one than the one before, and what only several brokers can get wrong.
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests read the clock and start the built program")]
 
 #[path = "../it/admin.rs"]
 mod admin;
+#[path = "../it/bad_input.rs"]
+mod bad_input;
+#[path = "../it/broker.rs"]
+mod broker;
+#[path = "../it/caller.rs"]
+mod caller;
 #[path = "../it/connections.rs"]
 mod connections;
 #[path = "../it/enrollment.rs"]
@@ -15,9 +21,24 @@ mod fleet;
 mod jumps;
 #[path = "../it/ledger.rs"]
 mod ledger;
+#[path = "../it/limits.rs"]
+mod limits;
 #[path = "../it/locks.rs"]
 mod locks;
+#[path = "../it/memory.rs"]
+mod memory;
+#[path = "../it/races.rs"]
+mod races;
+#[path = "../it/re_seal.rs"]
+mod re_seal;
+#[path = "../it/rotation.rs"]
+mod rotation;
+#[path = "../it/sign_in.rs"]
+mod sign_in;
 mod starting;
 #[path = "../it/team.rs"]
 mod team;
 mod together;
+
+pub(crate) use broker::Broker;
+pub(crate) use caller::{Answer, Caller};

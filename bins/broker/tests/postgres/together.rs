@@ -1,13 +1,14 @@
 //! What one broker knows, the other one has to know.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
-use serde_json::json;
+use data_encoding::BASE64;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::timeout};
 use usher_broker::{AppState, Server};
 use usher_testkit::NOW;
 
-use crate::team::Team;
+use crate::team::{Caller, Team, ssh_key};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +80,124 @@ async fn both_brokers_write_one_audit_log_that_verifies() {
     let log = usher_store::audit::verify(&mut reader, &[]).await.unwrap();
     // `init` and two brokers.
     assert_eq!(log.heads.len(), 3);
+}
+
+/// Whoever listens on a team's database is stopped, as by a network that loses notices. Goes on when dropped.
+struct Deaf(Vec<String>);
+
+impl Deaf {
+    async fn of(team: &Team) -> Self {
+        let listening = "SELECT pid FROM pg_stat_activity
+            WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'";
+        let pids = timeout(PATIENCE, async {
+            loop {
+                let mut reader = team.store().read().await.unwrap();
+                let pids: Vec<i32> =
+                    sqlx::query_scalar(listening).fetch_all(reader.as_postgres().unwrap()).await.unwrap();
+                if pids.len() == team.brokers.len() {
+                    return pids;
+                }
+                drop(reader);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let deaf = Self(pids.await.expect("all brokers listen").iter().map(ToString::to_string).collect());
+        deaf.signal("-STOP");
+        deaf
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").arg(signal).args(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
+/// Behind a balancer the next request may come to another broker. It need not have been told of a change to decide by it,
+/// neither when that takes away nor when it gives.
+#[tokio::test]
+async fn a_change_at_one_broker_holds_at_another_that_was_not_told() {
+    let team = Team::new().await;
+    let (here, there) = (0, 1);
+    let admin = team.session("admin").await;
+    team.project(&admin, "shop").await;
+    let mut alice = team.person(&admin, "alice", &["shop"]).await;
+    let token = team.token(&admin, "shop", json!({})).await;
+    team.enroll(&token, "web-1", 1).await;
+    let connect = async |caller: &Caller, server: &str| {
+        let body = json!({"server": server, "purpose": "command", "keys": [ssh_key(901)]});
+        team.only(there);
+        team.post(caller, "/v1/connections", body).await
+    };
+    let change = async |method: &str, path: &str, body: &Value| {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        team.only(here);
+        team.send(&admin, method, path, &body, team.jti()).await.ok();
+    };
+    let memory = || team.brokers[there].0.planned_from_memory();
+    let known = |broker: usize| team.brokers[broker].0.store().known_epoch();
+
+    let _deaf = Deaf::of(&team).await;
+    timeout(PATIENCE, async {
+        while memory() == 0 {
+            connect(&alice, "web-1").await.ok();
+        }
+    })
+    .await
+    .expect("memory is used");
+    let device = team.get(&alice, "/v1/me").await.ok()["device"]["id"].as_str().unwrap().to_owned();
+    let device = format!("/v1/locks/device/{device}");
+    let (reason, none) = (json!({"reason": "test"}), Value::Null);
+    for (method, path, body, refused) in [
+        ("PUT", "/v1/locks/user/alice", &reason, Some("access_denied")),
+        ("DELETE", "/v1/locks/user/alice", &none, None),
+        ("PUT", &device, &reason, Some("access_denied")),
+        ("DELETE", &device, &none, None),
+        ("PUT", "/v1/locks/server/web-1", &reason, Some("access_denied")),
+        ("DELETE", "/v1/locks/server/web-1", &none, None),
+        ("PUT", "/v1/locks/project/shop", &reason, Some("access_denied")),
+        ("DELETE", "/v1/locks/project/shop", &none, None),
+        ("DELETE", "/v1/groups/shop/members/alice", &none, Some("not_found")),
+        ("PUT", "/v1/groups/shop/members/alice", &none, None),
+        ("PATCH", "/v1/users/alice", &json!({"status": "disabled"}), Some("login_required")),
+    ] {
+        change(method, path, body).await;
+        assert!(known(there) < known(here), "it was told: {method} {path}");
+        let reply = connect(&alice, "web-1").await;
+        match refused {
+            Some(code) => drop(reply.error(code)),
+            None => drop(reply.ok()),
+        }
+    }
+    change("PATCH", "/v1/users/alice", &json!({"status": "active"})).await;
+    alice = team.session("alice").await;
+    connect(&alice, "web-1").await.ok();
+
+    // What a certificate allows, less and then more.
+    let forwards = async || {
+        let answer = connect(&alice, "web-1").await.ok();
+        let line = answer["routes"][0]["legs"][0]["certificate"].as_str().unwrap().to_owned();
+        let bytes = BASE64.decode(line.split(' ').nth(1).unwrap().as_bytes()).unwrap();
+        String::from_utf8_lossy(&bytes).contains("permit-port-forwarding")
+    };
+    assert!(forwards().await);
+    change("PATCH", "/v1/projects/shop", &json!({"port_forwarding": "off"})).await;
+    assert!(!forwards().await);
+    change("PATCH", "/v1/projects/shop", &json!({"port_forwarding": "local"})).await;
+    assert!(forwards().await);
+
+    // Servers come and go.
+    team.only(here);
+    team.enroll(&token, "web-2", 2).await;
+    connect(&alice, "web-2").await.ok();
+    change("DELETE", "/v1/servers/web-1", &none).await;
+    connect(&alice, "web-1").await.error("not_found");
+    assert!(known(there) < known(here));
+    assert!(memory() > 5, "nothing of this came from memory");
 }
 
 impl Team {
