@@ -6,8 +6,9 @@ use usher_types::{Sha256, UnixTime};
 
 use crate::{
     Conn, StoreError,
-    conn::query,
-    row::{Columns as _, Row, statements, to_json},
+    bulk::Bulk,
+    conn::{Value, query},
+    row::{Columns as _, Row, statements},
 };
 
 statements! {
@@ -18,14 +19,7 @@ statements! {
     LAST_CHECKPOINT = "SELECT body FROM audit_checkpoints ORDER BY number DESC LIMIT 1";
 }
 
-/// [`APPEND`] for a JSON array of rows, in its order, in SQLite's words.
-const APPEND_ALL: &str = "INSERT INTO audit (writer, sequence, previous_hash, hash, body)
-    SELECT r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, CAST(r.value ->> 4 AS BLOB) FROM json_each($1) AS r";
-
-/// The same in PostgreSQL's words.
-pub(crate) const APPEND_ALL_POSTGRES: &str = "INSERT INTO audit (writer, sequence, previous_hash, hash, body)
-    SELECT v ->> 0, (v ->> 1)::bigint, v ->> 2, v ->> 3, convert_to(v ->> 4, 'UTF8')
-    FROM json_array_elements($1::json) WITH ORDINALITY AS r (v, n) ORDER BY n";
+static APPEND_MANY: Bulk = Bulk::of(APPEND);
 
 /// The chain of this process. Its writer id is made with its first row.
 #[derive(Debug, Default)]
@@ -73,35 +67,27 @@ impl Chain {
 
 /// Appends one row; returns where the chain then stands.
 pub(crate) async fn append(conn: &mut Conn, head: Head, record: &Record) -> Result<Head, StoreError> {
-    let body = encode(record).map_err(StoreError::Audit)?;
-    let next = head.append(&body);
-    query(APPEND)
-        .bind(next.writer.to_string())
-        .bind(i64::try_from(next.sequence).unwrap_or(i64::MAX))
-        .bind(head.hash.to_string())
-        .bind(next.hash.to_string())
-        .bind(body)
-        .execute(conn)
-        .await?;
-    Ok(next)
+    append_all(conn, head, &[record]).await
 }
 
-/// Appends many rows in one statement; returns where the chain then stands.
+/// Appends rows in their order; returns where the chain then stands.
 pub(crate) async fn append_all(
     conn: &mut Conn,
     mut head: Head,
     records: &[&Record],
 ) -> Result<Head, StoreError> {
-    let mut rows = Vec::with_capacity(records.len());
+    let mut rows: Vec<Value<'_>> = Vec::with_capacity(records.len().saturating_mul(5));
     for record in records {
         let body = encode(record).map_err(StoreError::Audit)?;
-        let body = String::from_utf8(body).map_err(|_error| StoreError::Corrupt { column: "body" })?;
-        let next = head.append(body.as_bytes());
-        rows.push((next.writer.to_string(), next.sequence, head.hash, next.hash, body));
+        let next = head.append(&body);
+        rows.push(next.writer.to_string().into());
+        rows.push(i64::try_from(next.sequence).unwrap_or(i64::MAX).into());
+        rows.push(head.hash.to_string().into());
+        rows.push(next.hash.to_string().into());
+        rows.push(body.into());
         head = next;
     }
-    let sql = if conn.is_sqlite() { APPEND_ALL } else { APPEND_ALL_POSTGRES };
-    query(sql).bind(to_json(&rows, "body")?).execute(conn).await?;
+    APPEND_MANY.insert(conn, rows).await?;
     Ok(head)
 }
 

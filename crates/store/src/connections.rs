@@ -17,11 +17,12 @@ use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
     locks,
-    row::{Columns, Row, statements, to_json},
+    row::{Columns, Row, statements},
     servers::Server,
 };
 
-pub(crate) use self::batch::{INSERT_ALL_POSTGRES, insert_all, insert_each};
+pub use self::batch::insert;
+pub(crate) use self::batch::{STATEMENTS as BATCH_STATEMENTS, insert_all, insert_each};
 
 /// How long the answer to a request is kept for a repetition of it.
 pub const ANSWER_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -35,10 +36,6 @@ statements! {
         FROM project_groups g JOIN groups d ON d.id = g.group_id
         WHERE g.project_id = $1 AND g.removed_at IS NULL ORDER BY d.name";
     ANSWERED = "SELECT body_hash, answer, created_at FROM connections WHERE jkt = $1 AND jti = $2";
-    INSERT = "INSERT INTO connections (id, project_id, server_id, user_id, device_id, session_id, login, purpose,
-            client_address, certificates, created_at, expires_at, jkt, jti, method, path, body_hash, answer)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'POST', '/v1/connections', $15, $16)
-        ON CONFLICT DO NOTHING";
     FORGET_ANSWERS = "UPDATE connections SET answer = NULL WHERE answer IS NOT NULL AND created_at < $1";
 }
 
@@ -109,16 +106,6 @@ pub enum Repeated {
     Forgotten,
     /// Another request had the same name.
     OtherContent,
-}
-
-#[derive(serde::Serialize)]
-struct CertificateJson {
-    server: ServerId,
-    principal: String,
-    serial: String,
-    sha256: Sha256,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
 }
 
 /// Everything that decides about one user's access to one server, from one device. Give it a [`Reader`](crate::Reader) or the
@@ -209,56 +196,6 @@ pub async fn repeated(
         Some(answer) if kept => Repeated::Answer(answer),
         Some(_) | None => Repeated::Forgotten,
     }))
-}
-
-/// Writes down a connection; false when one was made for the same request in the meantime. The audit row goes into the
-/// same transaction.
-///
-/// # Errors
-/// [`StoreError`] when the database fails.
-pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool, StoreError> {
-    let done = query(INSERT)
-        .bind(connection.id.to_string())
-        .bind(connection.project_id.to_string())
-        .bind(connection.server_id.to_string())
-        .bind(connection.user_id.to_string())
-        .bind(connection.device_id.to_string())
-        .bind(connection.session_id.to_string())
-        .bind(connection.login.as_str())
-        .bind(purpose_text(connection.purpose))
-        .bind(connection.client_address.to_string())
-        .bind(certificates_json(connection)?)
-        .bind(connection.created_at.as_millis())
-        .bind(connection.expires_at.as_millis())
-        .bind(connection.request.jkt.to_string())
-        .bind(&connection.request.jti)
-        .bind(connection.request.content.to_string())
-        .bind(&connection.answer)
-        .execute(tx)
-        .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-fn purpose_text(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Command => "command",
-        Purpose::Interactive => "interactive",
-    }
-}
-
-fn certificates_json(connection: &NewConnection) -> Result<String, StoreError> {
-    let certificates: Vec<_> = connection
-        .certificates
-        .iter()
-        .map(|certificate| CertificateJson {
-            server: certificate.principal.server(),
-            principal: certificate.principal.to_string(),
-            serial: certificate.serial.to_string(),
-            sha256: certificate.sha256,
-            kind: certificate.x509.then_some("x509"),
-        })
-        .collect();
-    to_json(&certificates, "certificates")
 }
 
 /// Forgets answers that are too old to be given again; the rows stay. Call it every few minutes.

@@ -37,6 +37,7 @@
 
 pub mod addresses;
 pub mod audit;
+mod bulk;
 mod chain;
 mod conn;
 pub mod connections;
@@ -82,11 +83,7 @@ pub use values::{
 /// The statements that only PostgreSQL knows, as [`statements`].
 #[must_use]
 pub fn postgres_statements() -> Vec<(&'static str, &'static str, &'static str)> {
-    let batches = [
-        ("chain", "APPEND_ALL_POSTGRES", chain::APPEND_ALL_POSTGRES),
-        ("connections", "INSERT_ALL_POSTGRES", connections::INSERT_ALL_POSTGRES),
-    ];
-    postgres::STATEMENTS.iter().map(|(name, sql)| ("postgres", *name, *sql)).chain(batches).collect()
+    postgres::STATEMENTS.iter().map(|(name, sql)| ("postgres", *name, *sql)).collect()
 }
 
 /// Every SQL statement that both engines know, with its module and name: for the test that prepares them all.
@@ -100,6 +97,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("audit::follow", audit::FOLLOW_STATEMENTS),
         ("chain", chain::STATEMENTS),
         ("connections", connections::STATEMENTS),
+        ("connections::batch", connections::BATCH_STATEMENTS),
         ("desired", desired::STATEMENTS),
         ("devices", devices::STATEMENTS),
         ("groups", groups::STATEMENTS),

@@ -1,55 +1,38 @@
-//! Many connections in one statement: a statement of its own for each would cost more than its row.
+//! Writing connections down, many at once.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use usher_policy::Purpose;
+use usher_types::{ServerId, Sha256};
 
-use serde::Serialize;
-use usher_types::{ConnectionId, DeviceId, LoginName, ProjectId, ServerId, SessionId, Sha256, UserId};
-
-use super::{NewConnection, certificates_json, insert, purpose_text};
+use super::NewConnection;
 use crate::{
     StoreError, WriteTx,
-    conn::query,
-    row::{Columns as _, to_json},
+    bulk::Bulk,
+    conn::{Value, query},
+    row::{statements, to_json},
 };
 
-/// The same as `INSERT`, for a JSON array of rows, in SQLite's words; `WHERE` tells its parser that `ON` begins no join.
-const INSERT_ALL: &str = "INSERT INTO connections (id, project_id, server_id, user_id, device_id, session_id, login,
-        purpose, client_address, certificates, created_at, expires_at, jkt, jti, method, path, body_hash, answer)
-    SELECT r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6,
-        r.value ->> 7, r.value ->> 8, r.value ->> 9, r.value ->> 10, r.value ->> 11, r.value ->> 12, r.value ->> 13,
-        'POST', '/v1/connections', r.value ->> 14, r.value ->> 15
-    FROM json_each($1) AS r WHERE true ON CONFLICT DO NOTHING";
-/// The same in PostgreSQL's words.
-pub(crate) const INSERT_ALL_POSTGRES: &str = "INSERT INTO connections (id, project_id, server_id, user_id, device_id,
-        session_id, login, purpose, client_address, certificates, created_at, expires_at, jkt, jti, method, path,
-        body_hash, answer)
-    SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4, v ->> 5, v ->> 6, v ->> 7, v ->> 8, v ->> 9, (v ->> 10)::bigint,
-        (v ->> 11)::bigint, v ->> 12, v ->> 13, 'POST', '/v1/connections', v ->> 14, v ->> 15
-    FROM json_array_elements($1::json) WITH ORDINALITY AS r (v, n) ORDER BY n ON CONFLICT DO NOTHING RETURNING id";
-const THERE: &str = "SELECT c.id FROM connections c JOIN json_each($1) AS r ON c.id = r.value";
+statements! {
+    INSERT = "INSERT INTO connections (id, project_id, server_id, user_id, device_id, session_id, login, purpose,
+            client_address, certificates, created_at, expires_at, jkt, jti, method, path, body_hash, answer)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'POST', '/v1/connections', $15, $16)
+        ON CONFLICT DO NOTHING";
+    IS_THERE = "SELECT 1 AS there FROM connections WHERE id = $1";
+}
 
-/// One row, in the order of [`INSERT_ALL`].
-#[derive(Serialize)]
-struct Packed<'a>(
-    ConnectionId,
-    ProjectId,
-    ServerId,
-    UserId,
-    DeviceId,
-    SessionId,
-    &'a LoginName,
-    &'static str,
-    IpAddr,
-    String,
-    i64,
-    i64,
-    Sha256,
-    &'a str,
-    Sha256,
-    &'a str,
-);
+static INSERT_MANY: Bulk = Bulk::of(INSERT);
 
-/// Writes down connections; says for each whether it was inserted, or one had been made for the same request.
+#[derive(serde::Serialize)]
+struct CertificateJson {
+    server: ServerId,
+    principal: String,
+    serial: String,
+    sha256: Sha256,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+}
+
+/// Writes down connections that are not there; says for each whether it was inserted, or one had been made for the same
+/// request.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
@@ -57,25 +40,20 @@ pub(crate) async fn insert_all(
     tx: &mut WriteTx,
     connections: &[&NewConnection],
 ) -> Result<Vec<bool>, StoreError> {
-    if connections.len() < 2 {
-        return insert_each(tx, connections).await;
+    let mut rows = Vec::with_capacity(connections.len().saturating_mul(16));
+    for connection in connections {
+        rows.extend(values(connection)?);
     }
-    let rows: Vec<_> = connections.iter().map(|connection| pack(connection)).collect::<Result<_, _>>()?;
-    if !tx.is_sqlite() {
-        let query = query(INSERT_ALL_POSTGRES).bind(to_json(&rows, "connections")?);
-        let inserted = query.fetch_all(tx).await?;
-        let inserted: BTreeSet<ConnectionId> =
-            inserted.iter().map(|row| row.parse("id")).collect::<Result<_, _>>()?;
-        return Ok(connections.iter().map(|connection| inserted.contains(&connection.id)).collect());
-    }
-    let done = query(INSERT_ALL).bind(to_json(&rows, "connections")?).execute(tx).await?;
-    if usize::try_from(done.rows_affected()) == Ok(connections.len()) {
+    let written = INSERT_MANY.insert(tx, rows).await?;
+    if usize::try_from(written) == Ok(connections.len()) {
         return Ok(vec![true; connections.len()]);
     }
-    let ids: Vec<_> = connections.iter().map(|connection| connection.id).collect();
-    let there = query(THERE).bind(to_json(&ids, "id")?).fetch_all(tx).await?;
-    let there: BTreeSet<ConnectionId> = there.iter().map(|row| row.parse("id")).collect::<Result<_, _>>()?;
-    Ok(ids.iter().map(|id| there.contains(id)).collect())
+    let mut inserted = Vec::with_capacity(connections.len());
+    for connection in connections {
+        let there = query(IS_THERE).bind(connection.id.to_string()).fetch_optional(tx).await?;
+        inserted.push(there.is_some());
+    }
+    Ok(inserted)
 }
 
 /// The same, one by one: also where some of these very rows may be there already.
@@ -93,23 +71,56 @@ pub(crate) async fn insert_each(
     Ok(inserted)
 }
 
-fn pack(connection: &NewConnection) -> Result<Packed<'_>, StoreError> {
-    Ok(Packed(
-        connection.id,
-        connection.project_id,
-        connection.server_id,
-        connection.user_id,
-        connection.device_id,
-        connection.session_id,
-        &connection.login,
-        purpose_text(connection.purpose),
-        connection.client_address,
-        certificates_json(connection)?,
-        connection.created_at.as_millis(),
-        connection.expires_at.as_millis(),
-        connection.request.jkt,
-        &connection.request.jti,
-        connection.request.content,
-        &connection.answer,
-    ))
+/// Writes down a connection; false when one was made for the same request in the meantime. The audit row goes into the
+/// same transaction.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn insert(tx: &mut WriteTx, connection: &NewConnection) -> Result<bool, StoreError> {
+    Ok(INSERT_MANY.insert(tx, values(connection)?).await? == 1)
 }
+
+/// In the order of [`INSERT`].
+fn values(connection: &NewConnection) -> Result<[Value<'_>; 16], StoreError> {
+    Ok([
+        connection.id.to_string().into(),
+        connection.project_id.to_string().into(),
+        connection.server_id.to_string().into(),
+        connection.user_id.to_string().into(),
+        connection.device_id.to_string().into(),
+        connection.session_id.to_string().into(),
+        connection.login.as_str().into(),
+        purpose_text(connection.purpose).into(),
+        connection.client_address.to_string().into(),
+        certificates_json(connection)?.into(),
+        connection.created_at.as_millis().into(),
+        connection.expires_at.as_millis().into(),
+        connection.request.jkt.to_string().into(),
+        (&connection.request.jti).into(),
+        connection.request.content.to_string().into(),
+        (&connection.answer).into(),
+    ])
+}
+
+fn purpose_text(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Command => "command",
+        Purpose::Interactive => "interactive",
+    }
+}
+
+fn certificates_json(connection: &NewConnection) -> Result<String, StoreError> {
+    let certificates: Vec<_> = connection
+        .certificates
+        .iter()
+        .map(|certificate| CertificateJson {
+            server: certificate.principal.server(),
+            principal: certificate.principal.to_string(),
+            serial: certificate.serial.to_string(),
+            sha256: certificate.sha256,
+            kind: certificate.x509.then_some("x509"),
+        })
+        .collect();
+    to_json(&certificates, "certificates")
+}
+
