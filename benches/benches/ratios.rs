@@ -11,13 +11,13 @@ use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use usher_api_client::{BrokerAddress, Client, ClientConfig};
 use usher_benches::{
-    AwsLcVerifier, Proved, client, client_address, facts, grant, leg, proven, request, subject, user,
-    x509_authority,
+    AwsLcVerifier, Proved, client, client_address, facts, grant, groups, large_snapshot, leg, proven,
+    request, server_name, subject, user, x509_authority,
 };
 use usher_ca::{Signer as _, prepare, x509::prepare_client};
 use usher_identity::dpop::{self, Es256Verifier as _};
 use usher_keystore::{Algorithm, SoftwareKey};
-use usher_policy::authorize;
+use usher_policy::{Decision, Member, authorize};
 use usher_testkit::{NOW, fixture};
 
 /// How much is run: rounds, and operations in each.
@@ -38,6 +38,7 @@ fn main() {
     mint_x509(effort, Algorithm::EcdsaP256);
     proof(effort);
     decision(effort);
+    large_team(effort);
 }
 
 /// How often the first client of a process, with its pin, could be made within the ten milliseconds that `usher proxy`
@@ -146,6 +147,38 @@ fn decision(effort: Effort) {
         Duration::from_micros(2).as_secs_f64() / slow.as_secs_f64(),
         1.0,
     );
+}
+
+/// The access rules of a hundred thousand servers in memory: how often they fit into sixty megabytes, can be packed within
+/// 300 milliseconds, and answer within two microseconds; the slowest hundredth of random questions counts.
+fn large_team(effort: Effort) {
+    let projects = if effort.rounds == 1 { 2 } else { 1000 };
+    let mut snapshot = None;
+    let packed = time(1, || snapshot = Some(large_snapshot(projects)));
+    let snapshot = snapshot.unwrap();
+    let (user, request, groups) = (user(), request(), groups());
+    let login = "alice".parse().unwrap();
+    let member = Member { user_id: fixture::user(1), groups: &groups, login: Some(&login) };
+    let mut next = 1_usize;
+    let mut times: Vec<Duration> = (0..effort.rounds * 1000)
+        .map(|_| {
+            next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let name = server_name((next >> 33) % (projects * 100));
+            time(1, || {
+                let facts = snapshot.find(black_box(&name)).unwrap().facts(&member).unwrap();
+                let connection = fixture::connection(1);
+                let decision = authorize(&user, &request, &facts, connection, client_address(), NOW);
+                assert!(matches!(black_box(decision), Decision::Allow(_)));
+            })
+        })
+        .collect();
+    times.sort_unstable();
+    let slow = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    let within = |name: &str, bound: f64, measured: f64| report(effort, name, bound / measured, 1.0);
+    within("large_team_authorize_p99_within_2us", 2e-6, slow.as_secs_f64());
+    within("large_team_packed_within_300ms", 0.3, packed.as_secs_f64());
+    let size = u32::try_from(snapshot.heap_size()).unwrap();
+    within("large_team_within_60mib", 60.0 * 1024.0 * 1024.0, f64::from(size));
 }
 
 /// The median, over rounds, of `yardstick`'s time by `operation`'s.

@@ -25,10 +25,10 @@ use usher_identity::{
 };
 use usher_policy::{
     AccessFacts, AccessRequest, Assignment, ClientGrant, Decision, Grant, LegGrant, PortForwarding,
-    ProjectFacts, Purpose, ServerFacts, authorize,
+    ProjectFacts, Purpose, ServerFacts, Snapshot, SnapshotBuilder, authorize,
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::{SecretToken, TokenKind, UnixTime, UserId};
+use usher_types::{GroupId, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
 
 /// What that many of a hundred took at most, in milliseconds; `sorted` is.
 #[must_use]
@@ -182,6 +182,43 @@ pub fn facts() -> AccessFacts {
             .collect(),
         locks: Vec::new(),
     }
+}
+
+/// Twenty groups of a user, sorted.
+#[must_use]
+pub fn groups() -> Vec<GroupId> {
+    (100..120).map(fixture::group).collect()
+}
+
+/// The name of a server of [`large_snapshot`].
+#[must_use]
+pub fn server_name(number: usize) -> String {
+    format!("server-{number:06}.eu-central-1.example")
+}
+
+/// The access rules of a team with a hundred servers in each of so many projects; one of the twenty groups of each has
+/// [`groups`] among its members.
+#[must_use]
+pub fn large_snapshot(projects: usize) -> Snapshot {
+    let facts = facts();
+    let id = |number: usize| {
+        let mut bytes = [0; 10];
+        bytes[2..].copy_from_slice(&number.to_be_bytes());
+        bytes
+    };
+    let mut builder = SnapshotBuilder::new();
+    for number in 0..projects {
+        let project = ProjectId::new(NOW, id(number));
+        let slug = format!("project-{number}").parse().unwrap();
+        builder.project(ProjectFacts { id: project, slug, ..facts.project.clone() });
+        for assignment in &facts.assignments {
+            builder.assignment(project, assignment.clone());
+        }
+        for server in number * 100..number * 100 + 100 {
+            builder.server(ServerId::new(NOW, id(server)), &server_name(server), project);
+        }
+    }
+    builder.finish()
 }
 
 /// What the user asks for.

@@ -29,7 +29,7 @@ pub(crate) struct Hot {
 /// Most entries of a cache; a full one starts anew.
 const MOST: usize = 20_000;
 
-fn remember<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) {
+pub(crate) fn remember<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) {
     if map.len() >= MOST {
         map.clear();
     }

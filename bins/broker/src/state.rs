@@ -19,6 +19,7 @@ use crate::{
     limits::Limits,
     signatures::Signatures,
     tls::{AuthorityError, TeamAuthority},
+    verifier::AwsLcVerifier,
 };
 
 /// The database's name in the data directory.
@@ -84,6 +85,7 @@ struct Inner {
     store: Store,
     team: TeamSlug,
     team_keys: ArcSwap<TeamKeys>,
+    verifier: AwsLcVerifier,
 }
 
 /// The team's keys that are held ready; others are opened where they are needed.
@@ -144,6 +146,7 @@ impl AppState {
             store,
             team,
             team_keys: ArcSwap::from_pointee(team_keys),
+            verifier: AwsLcVerifier::default(),
             config,
         })))
     }
@@ -163,6 +166,11 @@ impl AppState {
     #[must_use]
     pub fn planned_from_memory(&self) -> u64 {
         self.0.hot.planned.load(Ordering::Relaxed)
+    }
+
+    /// Who checks proofs.
+    pub(crate) fn verifier(&self) -> &AwsLcVerifier {
+        &self.0.verifier
     }
 
     /// Key custody.

@@ -83,6 +83,7 @@ async fn measure(options: &Options) {
     team.targets = bulk::targets(&running.database()).await;
     team.connect(&running).await;
     let idle = running.rss_mib();
+    let verification = process::verification_us();
     let mut measured = Vec::new();
     for concurrency in &options.concurrency {
         let mut rounds = Vec::new();
@@ -99,9 +100,9 @@ async fn measure(options: &Options) {
     }
     running.stop().await;
     if options.json {
-        println!("{}", as_json(options, idle, &measured));
+        println!("{}", as_json(options, idle, verification, &measured));
     } else {
-        println!("idle {idle:.0} MiB");
+        println!("idle {idle:.0} MiB; one ES256 verification takes {verification:.1} us here");
     }
 }
 
@@ -112,7 +113,7 @@ fn show(concurrency: usize, figures: &Figures) {
     );
 }
 
-fn as_json(options: &Options, idle: f64, measured: &[(usize, Figures)]) -> Value {
+fn as_json(options: &Options, idle: f64, verification: f64, measured: &[(usize, Figures)]) -> Value {
     let concurrency: Map<String, Value> = measured
         .iter()
         .map(|(concurrency, figures)| {
@@ -132,6 +133,7 @@ fn as_json(options: &Options, idle: f64, measured: &[(usize, Figures)]) -> Value
         "servers": options.servers,
         "users": options.users,
         "idle_rss_mib": rounded(idle),
+        "es256_verification_us": rounded(verification),
         "concurrency": concurrency,
     })
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::thread::{CpuSet, sched_setaffinity};
+use usher_identity::dpop::Es256Verifier as _;
 
 /// Limits that a bench would run into within a second; and how long it took to read the access rules, and their size.
 const SETTINGS: &str = "
@@ -36,6 +37,20 @@ pub(crate) fn machine() -> String {
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     format!("{}, {cores} cores", model.trim_start_matches([' ', '\t', ':']))
+}
+
+/// The fastest of many ES256 verifications, in microseconds: the yardstick of the machine as it is just now. A request
+/// has one, and it is the largest part of it that no broker can save.
+pub(crate) fn verification_us() -> f64 {
+    let proved = usher_benches::Proved::new();
+    let message = [1; 400];
+    let (signature, key) = (proved.key.sign(&message), proved.key.public());
+    let once = |_| {
+        let start = tokio::time::Instant::now();
+        assert!(usher_benches::AwsLcVerifier.verify(&key, &message, &signature));
+        start.elapsed()
+    };
+    (0..5000).map(once).min().unwrap().as_secs_f64() * 1e6
 }
 
 /// A team's directory, and the binary that serves it.

@@ -16,7 +16,7 @@ use usher_store::{
 use usher_types::{SecretToken, Sha256, TokenKind, UnixTime};
 
 use super::{Caller, RequestKey};
-use crate::{AppState, admin::locks::refuse_locked, error::ApiError, hot::Known, verifier::AwsLcVerifier};
+use crate::{AppState, admin::locks::refuse_locked, error::ApiError, hot::Known};
 
 /// Where connections are asked for, a thousand times a second.
 const CONNECTIONS: &str = "/v1/connections";
@@ -99,7 +99,7 @@ fn proof(
         body,
         token,
     };
-    Ok(verify(text, &request, &app.nonces(), now, &AwsLcVerifier)?)
+    Ok(verify(text, &request, &app.nonces(), now, app.verifier())?)
 }
 
 fn request_key(proof: &VerifiedProof, parts: &Parts, body: &[u8]) -> RequestKey {

@@ -123,4 +123,3 @@ fn certificates_json(connection: &NewConnection) -> Result<String, StoreError> {
         .collect();
     to_json(&certificates, "certificates")
 }
-
