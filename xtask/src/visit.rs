@@ -6,6 +6,7 @@ mod browser;
 mod device;
 mod enroll;
 mod kms;
+mod stream;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -76,6 +77,8 @@ pub(crate) enum Visit {
         #[arg(long = "key")]
         keys: Vec<String>,
     },
+    /// Ask for connections at a steady pace until a file is there.
+    Stream(stream::Settings),
     /// Call the API as a device and print status and answer.
     Call {
         /// The device's directory.
@@ -142,6 +145,7 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
                 device::sign_in(&browser, &credentials, &broker, &name, &dir).await
             }
             Visit::Connect { dir, server, login, keys } => device::connect(&dir, server, login, keys).await,
+            Visit::Stream(settings) => stream::run(settings).await,
             Visit::Call { dir, method, path, body } => {
                 device::call(&dir, &method, &path, body.as_deref()).await
             }

@@ -20,6 +20,8 @@ const DATABASE: &str = "/var/lib/usher-database";
 const DATABASE_URL: &str = "postgres://usher@database.lab.test:5432/usher";
 const PASSWORD_FILE: &str = "/etc/usher/database-password";
 const DATABASE_ROOT: &str = "/etc/usher/database-ca.pem";
+/// One person does here in minutes what a team does in a day.
+const LIMITS: &str = "\n[limits]\nconnections_burst = 100000\n";
 const PASSWORD: &str = "a password of the laboratory";
 
 const BROKER: HostSpec = HostSpec {
@@ -133,6 +135,9 @@ impl Stack {
         }
         init.extend(kms.iter().map(String::as_str));
         let printed = self.operator(&init)?;
+        let config = self.host(first)?.path(&format!("{DATA}/broker.toml"))?;
+        let limits = std::fs::read_to_string(&config)? + LIMITS;
+        std::fs::write(&config, limits)?;
         for other in others {
             for file in ["broker.toml", "seal.key"] {
                 let path = format!("{DATA}/{file}");

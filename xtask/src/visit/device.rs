@@ -96,7 +96,8 @@ pub(super) async fn sign_in(
     Ok(json!({ "outcome": "signed-in", "device": serde_json::to_value(answer.device)? }))
 }
 
-fn open(dir: &Path) -> Result<Client> {
+/// The device that [`sign_in`] kept in `dir`.
+pub(super) fn open(dir: &Path) -> Result<Client> {
     let read = |name: &str| {
         fs::read_to_string(dir.join(name)).with_context(|| format!("no device in {}", dir.display()))
     };

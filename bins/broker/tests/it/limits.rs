@@ -43,6 +43,37 @@ async fn sign_in_is_limited_by_address_and_by_name() {
     }
 }
 
+/// Attack: a guesser claims another address with each guess, as a proxy would report it.
+#[tokio::test]
+async fn nobody_says_what_address_they_come_from() {
+    let broker = Broker::start_with(|config| {
+        config.limits.sign_ins_burst = NonZeroU32::new(2).unwrap();
+        config.limits.sign_ins_per_minute = NonZeroU32::new(1).unwrap();
+    })
+    .await;
+    for (number, expected) in [401, 401, 429].into_iter().enumerate() {
+        let claimed = format!("198.51.100.{number}");
+        let answer = broker
+            .http
+            .post(format!("{}/set-up", broker.origin))
+            .header("x-forwarded-for", &claimed)
+            .header("x-real-ip", &claimed)
+            .header("forwarded", format!("for={claimed}"))
+            .form(&[("code", "AAAAA-AAAAA-AAAAA-AAAAA")])
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status().as_u16(), expected);
+    }
+    let config = broker.app.config().clone();
+    let _directory = broker.stop().await;
+    let store = store_of(&config).await;
+    let rows = usher_store::audit::page(&mut store.read().await.unwrap(), 0, 1000).await.unwrap();
+    let log: String = rows.iter().map(|row| String::from_utf8_lossy(&row.bytes)).collect();
+    assert!(log.contains("failure.count") && log.contains("127.0.0.1"), "{log}");
+    assert!(!log.contains("198.51.100"), "{log}");
+}
+
 /// A person with an ordinary burst: 200 hosts at once must pass.
 #[tokio::test]
 async fn two_hundred_connections_at_once_are_no_attack() {

@@ -14,14 +14,18 @@ use serde_json::Value;
 
 use super::super::{
     admin::items,
+    ssh::keygen,
     stack::{PROJECT, ROOT, SERVERS, Stack},
 };
-use crate::clock::{self, PATIENCE, Stopwatch};
+use crate::{
+    clock::{self, PATIENCE, Stopwatch},
+    lab::Background,
+};
 
 /// Between the beginnings of two connections.
 const EVERY: Duration = Duration::from_millis(50);
-/// At most so many connections are being made at one time: a slow machine makes fewer, and none is excused.
-const AT_ONCE: usize = 6;
+/// Sessions that are being made at one time.
+const SESSIONS: u32 = 3;
 
 /// Keys of one kind, newest first.
 fn keys(stack: &Stack, show: &[&str], kind: &str) -> Result<Vec<Value>> {
@@ -54,29 +58,21 @@ const CA: [&str; 3] = ["project", "ca", PROJECT];
 const RETIRE: [&str; 3] = ["project", "retire-ca", PROJECT];
 const TEAM: [&str; 2] = ["team", "keys"];
 
-/// Connections begin every 50 ms, to both targets, from before the rotation until after its end.
+/// Both CAs of the project are rotated and the old ones retired, while a client asks for a connection to one of the
+/// targets every 50 ms, with certificates of both kinds, and as many ssh sessions as fit are made besides.
 pub(super) fn under_connections(stack: &mut Stack) -> Result<String> {
     stack.ready("alice")?;
     for target in ["target-1", "target-2"] {
         stack.usher("alice", &["ssh", target, "--", "true"])?.read()?;
     }
-    let (done, made, next, failures) =
-        (AtomicBool::new(false), AtomicU32::new(0), Mutex::new(Duration::ZERO), Mutex::new(Vec::new()));
-    let (shared, watch) = (&*stack, Stopwatch::start());
+    let (shared, mut stream) = (&*stack, Stream::start(stack)?);
+    let (done, made, failures) = (AtomicBool::new(false), AtomicU32::new(0), Mutex::new(Vec::new()));
     let worker = || {
         while !done.load(Ordering::SeqCst) {
-            let turn = {
-                let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-                let turn = *next;
-                *next = (turn + EVERY).max(watch.elapsed());
-                turn
-            };
-            let waited = clock::wait_for("its turn", PATIENCE, || (watch.elapsed() >= turn).then_some(()));
             let number = made.fetch_add(1, Ordering::SeqCst);
             let target = if number % 2 == 0 { "target-1" } else { "target-2" };
-            let output =
-                waited.and_then(|()| shared.usher("alice", &["ssh", target, "--", "echo", "in"])?.output());
-            let fault = match output {
+            let session = shared.usher("alice", &["ssh", target, "--", "echo", "in"]);
+            let fault = match session.and_then(|session| session.output()) {
                 Ok(output) if output.status == 0 && output.stdout.trim() == "in" => continue,
                 Ok(output) => output.to_string(),
                 Err(error) => format!("{error:#}"),
@@ -84,24 +80,27 @@ pub(super) fn under_connections(stack: &mut Stack) -> Result<String> {
             failures.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
         }
     };
-    let more = |what: &str, by: u32| {
-        let from = made.load(Ordering::SeqCst);
-        clock::wait_for(what, PATIENCE, || (made.load(Ordering::SeqCst) >= from + by).then_some(()))
+    let more = |what: &str| {
+        let sessions = made.load(Ordering::SeqCst);
+        stream.wait_for_more(shared, what)?;
+        clock::wait_for(what, PATIENCE, || (made.load(Ordering::SeqCst) > sessions + SESSIONS).then_some(()))
     };
     let rotated = std::thread::scope(|scope| -> Result<()> {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..SESSIONS).map(|_| scope.spawn(worker)).collect();
         let rotated = (|| {
-            more("connections before", 10)?;
-            shared.admin(&["project", "rotate-ca", PROJECT])?;
-            wait_until_only(shared, &CA, "ssh-user-ca", &[])?;
-            more("connections by the new key", 10)?;
-            shared.admin(&RETIRE)?;
+            more("connections before")?;
+            for (kind, key) in [("ssh", "ssh-user-ca"), ("x509", "x509-ca")] {
+                shared.admin(&["project", "rotate-ca", PROJECT, "--kind", kind])?;
+                wait_until_only(shared, &CA, key, &[])?;
+                more("connections by the new key")?;
+                shared.admin(&[&RETIRE[..], &["--kind", kind]].concat())?;
+            }
             for server in SERVERS {
                 clock::wait_for(&format!("{server} to forget the old key"), PATIENCE, || {
                     trusted(shared, server).ok().filter(|count| *count == 1)
                 })?;
             }
-            more("connections after", 10)
+            more("connections after")
         })();
         done.store(true, Ordering::SeqCst);
         for worker in workers {
@@ -109,19 +108,89 @@ pub(super) fn under_connections(stack: &mut Stack) -> Result<String> {
         }
         rotated
     });
+    let asked = stream.finish(stack);
     let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     let made = made.load(Ordering::SeqCst);
     if let Some(first) = failures.first() {
-        bail!("{} of {made} connections failed, the first: {first}", failures.len());
+        bail!("{} of {made} sessions failed, the first: {first}", failures.len());
     }
     rotated?;
-    let keys = keys(stack, &CA, "ssh-user-ca")?;
-    let state = |key: &Value| key.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let states: Vec<_> = keys.iter().map(state).collect();
-    if states != ["active", "retired"] {
-        bail!("{states:?}");
+    for key in ["ssh-user-ca", "x509-ca"] {
+        let keys = keys(stack, &CA, key)?;
+        let states: Vec<_> = keys.iter().filter_map(|key| key.get("state").and_then(Value::as_str)).collect();
+        if states != ["active", "retired"] {
+            bail!("{key}: {states:?}");
+        }
     }
-    Ok(format!("{made} connections in {} ms, none refused", watch.ms()))
+    Ok(format!("{}; {made} ssh sessions meanwhile", asked?))
+}
+
+/// The program that asks every 50 ms.
+struct Stream(Background);
+
+const STREAM: [&str; 4] =
+    ["/root/stream.csr", "/root/stream.progress", "/root/stream.end", "/root/stream.key"];
+
+impl Stream {
+    fn start(stack: &Stack) -> Result<Self> {
+        let (client, dir) = (stack.client()?, stack.own_device("alice")?);
+        let [csr, progress, end, key] = STREAM;
+        let new =
+            ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        client.cmd(new.iter().chain(&["-subj", "/CN=stream", "-keyout", "/dev/null", "-out", csr])).read()?;
+        let keys: Vec<_> = (0..3).map(|n| keygen(client, &format!("{key}-{n}"))).collect::<Result<_>>()?;
+        let every = EVERY.as_millis().to_string();
+        let mut args = vec!["visit", "stream", "--dir", &dir, "--server", "target-1", "--server", "target-2"];
+        args.extend(["--csr", csr, "--every", &every, "--progress", progress, "--until", end]);
+        keys.iter().for_each(|key| args.extend(["--key", key]));
+        Ok(Self(client.xtask(args).limit(Duration::MAX).start()?))
+    }
+
+    fn wait_for_more(&self, stack: &Stack, what: &str) -> Result<()> {
+        let answered = || stack.client().map(|client| client.read(STREAM[1]).parse().unwrap_or(0_u64));
+        let before = answered()?;
+        clock::wait_for(what, PATIENCE, || answered().ok().filter(|now| *now >= before + 20)).map(drop)
+    }
+
+    /// Wants every request to have been answered with certificates, at the end by other keys than at the beginning.
+    fn finish(&mut self, stack: &Stack) -> Result<String> {
+        let client = stack.client()?;
+        client.write(STREAM[2], 0o600, "")?;
+        let status = self.0.wait(PATIENCE)?;
+        let printed = self.0.text();
+        let outcome: Value =
+            serde_json::from_str(&printed).with_context(|| format!("{status}: {printed}"))?;
+        let number = |key: &str| outcome.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let refused = outcome.get("refused").and_then(Value::as_array).context("no `refused`")?;
+        if let Some(first) = refused.first() {
+            bail!("{} of {} requests refused, the first: {first}", refused.len(), number("answered"));
+        }
+        let at = |which: &str, field: &str| {
+            let found = outcome.pointer(&format!("/{which}/{field}")).and_then(Value::as_str);
+            found.map(str::to_owned).with_context(|| format!("no {field}: {outcome}"))
+        };
+        let mut signers = BTreeSet::new();
+        for which in ["first", "last"] {
+            let ssh = at(which, "routes/0/legs/0/certificate")?;
+            let shown = client.cmd(["ssh-keygen", "-L", "-f", "-"]).stdin(ssh).read()?;
+            let signer = shown.lines().find(|line| line.contains("Signing CA")).context("no signing CA")?;
+            signers.insert(signer.to_owned());
+        }
+        if signers.len() != 2 {
+            bail!("the SSH CA is the same before and after: {signers:?}");
+        }
+        client.write("/root/stream.ca", 0o600, &at("last", "client_certificate/authorities/0")?)?;
+        for (which, good) in [("first", false), ("last", true)] {
+            client.write("/root/stream.pem", 0o600, &at(which, "client_certificate/certificate")?)?;
+            let verify = ["openssl", "verify", "-CAfile", "/root/stream.ca", "/root/stream.pem"];
+            let verified = client.run(verify)?;
+            if (verified.status == 0) != good {
+                bail!("the {which} X.509 certificate by the last authority: {verified}");
+            }
+        }
+        let (answered, ms, slowest) = (number("answered"), number("ms"), number("slowest_ms"));
+        Ok(format!("{answered} requests in {ms} ms, none refused, the slowest {slowest} ms"))
+    }
 }
 
 /// Its agent is dead from before the rotation until after all others know the new key.
