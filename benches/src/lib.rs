@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use usher_ca::{
-    CheckedKey, LocalKey as _, Period, PortableP256, Signer, SourceAddresses, SubjectKey,
+    CheckedKey, LocalKey as _, PortableP256, Signer, SourceAddresses, SubjectKey,
     x509::{CaCertificate, CsrToBeSigned, ProvenKey, prepare_authority},
 };
 use usher_identity::{
@@ -28,7 +28,7 @@ use usher_policy::{
     ProjectFacts, Purpose, ServerFacts, Snapshot, SnapshotBuilder, authorize,
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::{GroupId, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
+use usher_types::{GroupId, Period, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
 
 /// What that many of a hundred took at most, in milliseconds; `sorted` is.
 #[must_use]

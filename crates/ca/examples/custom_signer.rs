@@ -11,10 +11,10 @@ use std::{
 
 use p256::{ecdsa::signature::Signer as _, pkcs8::EncodePublicKey as _};
 use usher_ca::{
-    CaPublicKey, HostAuthorization, HostPrincipals, LocalKey as _, Period, PortableEd25519, SignError,
-    Signature, Signer, SubjectKey, issue_host,
+    CaPublicKey, HostAuthorization, HostPrincipals, LocalKey as _, PortableEd25519, SignError, Signature,
+    Signer, SubjectKey, issue_host,
 };
-use usher_types::{Label, UnixTime};
+use usher_types::{Label, Period, UnixTime};
 
 /// A message to sign, and where the answer goes.
 type Job = (Vec<u8>, SyncSender<Vec<u8>>);

@@ -5,15 +5,15 @@
 use std::{error::Error, time::Duration};
 
 use usher_ca::{
-    Authorization, CheckedKey, HostAuthorization, HostPrincipals, LocalKey as _, Period, PortableEd25519,
+    Authorization, CheckedKey, HostAuthorization, HostPrincipals, LocalKey as _, PortableEd25519,
     PortableP256, Signer as _, SourceAddresses, SubjectKey, prepare, prepare_host,
     x509::{
         ClientAuthorization, ClientIdentity, CsrToBeSigned, ProvenKey, prepare_authority, prepare_client,
     },
 };
 use usher_types::{
-    ConnectionId, DeviceId, KeyId, Label, LoginName, Principal, ProjectId, ProjectSlug, ServerId, TeamSlug,
-    UnixTime, UserId, ValidityWindow,
+    ConnectionId, DeviceId, KeyId, Label, LoginName, Period, Principal, ProjectId, ProjectSlug, ServerId,
+    TeamSlug, UnixTime, UserId, ValidityWindow,
 };
 
 type Made = Result<String, Box<dyn Error>>;

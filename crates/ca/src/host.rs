@@ -5,9 +5,7 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use thiserror::Error;
-use usher_types::Label;
-
-use crate::Period;
+use usher_types::{Label, Period};
 
 /// Proof that a host may have one certificate, and everything that the certificate will say.
 pub trait HostAuthorization {

@@ -8,7 +8,7 @@ use ssh_key::HashAlg;
 use thiserror::Error;
 use usher_types::UnixTime;
 
-use crate::verify::read;
+use crate::verify::{moment, read};
 
 /// Everything that a certificate says, unverified. Text in it may hold control characters; `Display` escapes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,8 +50,8 @@ pub struct InspectError;
 /// [`InspectError`].
 pub fn inspect(text: &str) -> Result<Inspection, InspectError> {
     let certificate = read(text).ok_or(InspectError)?;
-    // Zero and all ones mean "without limit".
-    let time = |seconds: u64| i64::try_from(seconds).ok().filter(|secs| *secs > 0).map(UnixTime::from_secs);
+    // Zero as the beginning and all ones as the end mean "without limit"; the other way round they mean "never".
+    let limit = |seconds: u64, none: u64| (seconds != none).then(|| moment(seconds));
     Ok(Inspection {
         certificate_type: if certificate.cert_type().is_user() { "user" } else { "host" },
         algorithm: certificate.algorithm().to_certificate_type(),
@@ -61,8 +61,8 @@ pub fn inspect(text: &str) -> Result<Inspection, InspectError> {
         serial: certificate.serial().to_string(),
         key_id: certificate.key_id().to_owned(),
         valid_principals: certificate.valid_principals().to_vec(),
-        valid_after: time(certificate.valid_after()),
-        valid_before: time(certificate.valid_before()),
+        valid_after: limit(certificate.valid_after(), 0),
+        valid_before: limit(certificate.valid_before(), u64::MAX),
         critical_options: certificate.critical_options().0.clone(),
         extensions: certificate.extensions().0.clone(),
     })

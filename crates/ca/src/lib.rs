@@ -82,7 +82,6 @@ mod authorization;
 mod host;
 mod inspect;
 mod key;
-mod period;
 #[cfg(feature = "issue")]
 mod portable;
 #[cfg(feature = "issue")]
@@ -102,7 +101,6 @@ pub mod x509;
 pub use authorization::{Authorization, SourceAddressError, SourceAddresses};
 pub use inspect::{InspectError, Inspection, inspect};
 pub use key::{BadSignature, CaPublicKey, ParseKeyError, SubjectKey};
-pub use period::{Period, PeriodError};
 pub use serial::Serial;
 pub use signature::{Signature, SignatureForm};
 pub use verify::{VerifiedCertificate, VerifyError, verify_at};

@@ -2,10 +2,10 @@
 
 use rand_core::CryptoRng;
 use thiserror::Error;
-use usher_types::{KeyId, Principal, UnixTime, ValidityWindow};
+use usher_types::{KeyId, Period, Principal, UnixTime, ValidityWindow};
 
 use crate::{
-    Authorization, CaPublicKey, HostAuthorization, HostCertificate, Period, Serial, SubjectKey,
+    Authorization, CaPublicKey, HostAuthorization, HostCertificate, Serial, SubjectKey,
     profile::{PERMIT_PORT_FORWARDING, PERMIT_PTY, SOURCE_ADDRESS},
     wire::Writer,
 };
@@ -142,7 +142,7 @@ pub fn prepare(
         principals: vec![principal.to_string()],
         serial,
         subject: *subject,
-        period: window.into(),
+        period: *window,
     };
     Ok(ToBeSigned { unsigned: lay_out(profile, authority)?, key_id, principal, window })
 }

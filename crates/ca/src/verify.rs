@@ -2,9 +2,11 @@
 //!
 //! Says yes to certificates of this profile only. To look at any certificate, see [`inspect`](crate::inspect()).
 
+use std::time::Duration;
+
 use data_encoding::BASE64;
 use thiserror::Error;
-use usher_types::{Principal, UnixTime, ValidityWindow};
+use usher_types::{Period, Principal, UnixTime, ValidityWindow};
 
 use crate::{
     BadSignature, CaPublicKey, Serial, Signature, SourceAddresses, SubjectKey,
@@ -24,8 +26,7 @@ pub struct VerifiedCertificate {
     serial: Serial,
     source_addresses: SourceAddresses,
     subject: SubjectKey,
-    valid_after: UnixTime,
-    valid_before: UnixTime,
+    period: Period,
 }
 
 /// Why a certificate was refused.
@@ -92,11 +93,11 @@ pub fn verify_at(
     let authority = authority(&certificate, trusted)?;
     check_signature(&certificate, &blob, &authority)?;
     let subject = certificate.public_key().ed25519().ok_or(VerifyError::SubjectKey)?;
-    let (valid_after, valid_before) = window(&certificate)?;
-    if now < valid_after {
+    let period = period(&certificate)?;
+    if now < period.valid_after() {
         return Err(VerifyError::NotYetValid);
     }
-    if now >= valid_before {
+    if now >= period.valid_before() {
         return Err(VerifyError::Expired);
     }
     let [principal] = certificate.valid_principals() else {
@@ -112,8 +113,7 @@ pub fn verify_at(
         serial: Serial::new(certificate.serial()).ok_or(VerifyError::Serial)?,
         source_addresses: source_addresses(&certificate)?,
         subject: SubjectKey::from_bytes(subject.0).map_err(|_error| VerifyError::SubjectKey)?,
-        valid_after,
-        valid_before,
+        period,
     })
 }
 
@@ -156,18 +156,15 @@ fn check_signature(
 }
 
 /// Zero and all ones mean "without limit" to sshd; both are refused, as is more than any profile allows.
-fn window(certificate: &ssh_key::Certificate) -> Result<(UnixTime, UnixTime), VerifyError> {
-    let seconds = |value: u64| i64::try_from(value).ok().filter(|value| *value > 0);
-    let (Some(after), Some(before)) =
-        (seconds(certificate.valid_after()), seconds(certificate.valid_before()))
-    else {
-        return Err(VerifyError::Window);
-    };
-    let length = u64::try_from(before.saturating_sub(after)).unwrap_or_default();
-    if length == 0 || length > ValidityWindow::MAX.as_secs() {
-        return Err(VerifyError::Window);
-    }
-    Ok((UnixTime::from_secs(after), UnixTime::from_secs(before)))
+fn period(certificate: &ssh_key::Certificate) -> Result<Period, VerifyError> {
+    let (after, before) = (moment(certificate.valid_after()), moment(certificate.valid_before()));
+    let period = Period::between(after, before).map_err(|_error| VerifyError::Window)?;
+    if period.length() > ValidityWindow::MAX { Err(VerifyError::Window) } else { Ok(period) }
+}
+
+/// Stays at the last representable time.
+pub(crate) fn moment(seconds: u64) -> UnixTime {
+    UnixTime::from_millis(0).saturating_add(Duration::from_secs(seconds))
 }
 
 fn key_id(certificate: &ssh_key::Certificate) -> Result<String, VerifyError> {
@@ -242,12 +239,12 @@ impl VerifiedCertificate {
     /// First second of validity.
     #[must_use]
     pub fn valid_after(&self) -> UnixTime {
-        self.valid_after
+        self.period.valid_after()
     }
 
     /// First second after validity.
     #[must_use]
     pub fn valid_before(&self) -> UnixTime {
-        self.valid_before
+        self.period.valid_before()
     }
 }

@@ -13,6 +13,8 @@ mod algorithm;
 mod authority;
 mod authorization;
 mod csr;
+#[cfg(feature = "issue")]
+mod der;
 mod identity;
 mod inspect;
 #[cfg(feature = "issue")]

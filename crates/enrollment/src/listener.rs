@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use usher_ca::{
-    Period, PeriodError,
-    x509::{ServerAuthorization, ServerIdentity},
-};
-use usher_types::{HostName, ProjectId, ServerId, TeamSlug, Thumbprint, UnixTime};
+use usher_ca::x509::{ServerAuthorization, ServerIdentity};
+use usher_types::{HostName, Period, PeriodError, ProjectId, ServerId, TeamSlug, Thumbprint, UnixTime};
 
 /// A server as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]

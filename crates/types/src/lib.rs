@@ -39,4 +39,4 @@ pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};
 pub use seal::{ParseSealKeyIdError, SealKeyId};
 pub use secret::Secret;
 pub use secret_token::{ParseTokenError, SecretToken, TokenKind};
-pub use time::{ParseTimeError, UnixTime, ValidityWindow, WindowError};
+pub use time::{ParseTimeError, Period, PeriodError, UnixTime, ValidityWindow};

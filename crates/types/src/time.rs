@@ -1,6 +1,6 @@
 //! Points in time and certificate windows. Nothing here reads a clock.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, ops::Deref, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -39,20 +39,25 @@ impl UnixTime {
     /// This time and `duration` more; stays at the last representable time.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_add_unsigned(millis(duration)))
     }
 
     /// This time less `duration`; stays at the first representable time.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_sub_unsigned(millis(duration)))
     }
 
     /// How long ago `earlier` was; zero when it lies ahead.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
+        Duration::from_millis(if self < earlier { 0 } else { self.0.abs_diff(earlier.0) })
     }
+}
+
+/// More than the whole range of [`UnixTime`] is the whole range.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for UnixTime {
@@ -101,46 +106,57 @@ impl From<UnixTime> for String {
 
 crate::text::string_schema!(UnixTime);
 
-/// When a certificate is valid: half open, `valid_after <= now < valid_before`, whole seconds.
+/// When a certificate is valid: half open, `valid_after <= now < valid_before`, whole seconds, neither of them zero nor
+/// beyond what certificates can say. How long it may be depends on what it is for, and is checked there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ValidityWindow {
+pub struct Period {
     valid_after: i64,
     valid_before: i64,
 }
 
-/// Why a window cannot be.
+/// Why there is no such period.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum WindowError {
+pub enum PeriodError {
     /// It would not begin after 1970; zero means "forever" to sshd.
     #[error("a certificate cannot begin before 1970")]
     BeforeEpoch,
-    /// It is longer than [`ValidityWindow::MAX`].
-    #[error("a certificate cannot live longer than ten minutes")]
-    TooLong,
     /// It would be empty.
     #[error("a certificate must end after it begins")]
     Empty,
+    /// It would end after the year 9999, which X.509 cannot say.
+    #[error("a certificate cannot end after the year 9999")]
+    TooFar,
+    /// It is longer than [`ValidityWindow::MAX`].
+    #[error("a certificate for a person cannot live longer than ten minutes")]
+    TooLong,
 }
 
-impl ValidityWindow {
-    /// No certificate for a person lives longer than this, skew included.
-    pub const MAX: Duration = Duration::from_secs(600);
+/// First second of the year 10000.
+const END_OF_TIME: i64 = 253_402_300_800;
 
+impl Period {
     /// `now - skew .. now + lifetime`.
     ///
     /// # Errors
-    /// [`WindowError`] when the window would be empty, longer than ten minutes or reach before 1970.
-    pub fn around(now: UnixTime, skew: Duration, lifetime: Duration) -> Result<Self, WindowError> {
-        let valid_after = now.saturating_sub(skew).as_secs();
-        let valid_before = now.saturating_add(lifetime).as_secs();
+    /// [`PeriodError`], but never for its length.
+    pub fn around(now: UnixTime, skew: Duration, lifetime: Duration) -> Result<Self, PeriodError> {
+        Self::between(now.saturating_sub(skew), now.saturating_add(lifetime))
+    }
+
+    /// From one time, rounded down, to before the other, rounded down.
+    ///
+    /// # Errors
+    /// [`PeriodError`], but never for its length.
+    pub fn between(valid_after: UnixTime, valid_before: UnixTime) -> Result<Self, PeriodError> {
+        let (valid_after, valid_before) = (valid_after.as_secs(), valid_before.as_secs());
         if valid_after <= 0 {
-            return Err(WindowError::BeforeEpoch);
+            return Err(PeriodError::BeforeEpoch);
         }
-        if valid_before <= now.as_secs() {
-            return Err(WindowError::Empty);
+        if valid_before <= valid_after {
+            return Err(PeriodError::Empty);
         }
-        if skew.saturating_add(lifetime) > Self::MAX {
-            return Err(WindowError::TooLong);
+        if valid_before > END_OF_TIME {
+            return Err(PeriodError::TooFar);
         }
         Ok(Self { valid_after, valid_before })
     }
@@ -161,5 +177,41 @@ impl ValidityWindow {
     #[must_use]
     pub fn contains(self, now: UnixTime) -> bool {
         self.valid_after() <= now && now < self.valid_before()
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(self) -> Duration {
+        self.valid_before().since(self.valid_after())
+    }
+}
+
+/// The period of a certificate for a person: it holds the moment that it was made for, and is never long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValidityWindow(Period);
+
+impl ValidityWindow {
+    /// No certificate for a person lives longer than this, skew included.
+    pub const MAX: Duration = Duration::from_secs(600);
+
+    /// `now - skew .. now + lifetime`.
+    ///
+    /// # Errors
+    /// [`PeriodError`].
+    pub fn around(now: UnixTime, skew: Duration, lifetime: Duration) -> Result<Self, PeriodError> {
+        if skew.saturating_add(lifetime) > Self::MAX {
+            return Err(PeriodError::TooLong);
+        }
+        let period = Period::around(now, skew, lifetime)?;
+        if period.contains(now) { Ok(Self(period)) } else { Err(PeriodError::Empty) }
+    }
+}
+
+/// A window is a period of which more is known.
+impl Deref for ValidityWindow {
+    type Target = Period;
+
+    fn deref(&self) -> &Period {
+        &self.0
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use usher_audit::{Actor, Event, Record};
-use usher_ca::{Period, x509};
+use usher_ca::x509;
 use usher_keystore::{Algorithm, Custody, GenerateError, GeneratedKey, KeyLabel, Purpose, SigningKey};
 use usher_store::{
     CertificateType, KeyAlgorithm, KeyPurpose, KeyState, StoreError,
@@ -11,7 +11,7 @@ use usher_store::{
     projects::Project,
 };
 use usher_telemetry::Chain;
-use usher_types::UnixTime;
+use usher_types::{Period, UnixTime};
 
 use super::stored_custody;
 use crate::{AppState, error::ApiError, random, tls::TeamAuthority};

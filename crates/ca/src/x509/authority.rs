@@ -1,14 +1,14 @@
 //! The certificate of an authority: self-signed, and the trust anchor for everything below it.
 
 use thiserror::Error;
-use usher_types::{Sha256, UnixTime};
+use usher_types::{Period, Sha256, UnixTime};
 use x509_cert::{
     der::pem::{self, LineEnding},
     name::Name,
 };
 
 use super::{names::common_name, read::Unverified, verify::VerifyError};
-use crate::{CaPublicKey, Period};
+use crate::CaPublicKey;
 
 /// An authority that signs leaves and nothing else, as its own certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +47,15 @@ impl CaCertificate {
         let named =
             ![&fields.uris, &fields.dns_names, &fields.user_principals].iter().all(|names| names.is_empty());
         let (Some(key_identifier), Some(common_name)) =
-            (fields.subject_key.clone(), common_name(&fields.subject))
+            (fields.subject_key.clone(), common_name(fields.subject))
         else {
             return Err(CaCertificateError::Profile);
         };
         if !fields.is_authority() || fields.issuer != fields.subject || named {
             return Err(CaCertificateError::Profile);
         }
-        let (key, period, subject) = (fields.key, fields.period, fields.subject);
+        let (key, period) = (fields.key, fields.period);
+        let (common_name, subject) = (common_name.to_owned(), fields.subject.clone());
         Ok(Self { der, common_name, key, key_identifier, period, subject })
     }
 

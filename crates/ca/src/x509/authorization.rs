@@ -1,12 +1,9 @@
 //! The ports through which somebody else says "yes". In the product the implementors are a grant of the policy crate and
 //! the proof of the enrollment crate that a server's own agent asks; embedders bring their own.
 
-use usher_types::ValidityWindow;
+use usher_types::{Period, ValidityWindow};
 
-use crate::{
-    Period,
-    x509::{ClientIdentity, ServerIdentity, UserPrincipalName},
-};
+use crate::x509::{ClientIdentity, ServerIdentity, UserPrincipalName};
 
 /// Proof that a person may have one client certificate, and everything that it will say.
 ///

@@ -15,10 +15,9 @@ use x509_cert::{
         name::{GeneralName, OtherName},
     },
     name::Name,
-    time::Time,
 };
 
-use super::read::{CLIENT_AUTH, MAX, SERVER_AUTH, SMART_CARD, USER_PRINCIPAL};
+use super::read::{CLIENT_AUTH, MAX, SERVER_AUTH, SMART_CARD, USER_PRINCIPAL, moment};
 
 /// Everything that a certificate says, unverified. Text in it may hold control characters; `Display` escapes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,10 +85,6 @@ pub fn inspect(der: &[u8]) -> Result<Inspection, InspectError> {
 
 fn name(name: &Name) -> String {
     name.to_string()
-}
-
-fn moment(time: Time) -> UnixTime {
-    UnixTime::from_secs(i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX))
 }
 
 fn purpose(oid: &x509_cert::der::asn1::ObjectIdentifier) -> String {

@@ -2,13 +2,13 @@
 
 use rand_core::CryptoRng;
 use thiserror::Error;
-use usher_types::UnixTime;
+use usher_types::{Period, UnixTime};
 
 use super::{
     CaCertificate, Certificate, ClientAuthorization, CommonName, PrepareError, ProvenKey, SealError,
     ServerAuthorization, ToBeSigned, prepare_authority, prepare_client, prepare_server,
 };
-use crate::{Period, SignError, Signer};
+use crate::{SignError, Signer};
 
 /// Why no certificate was issued.
 #[derive(Debug, Error)]

@@ -92,13 +92,15 @@ impl fmt::Display for UserPrincipalName {
 }
 
 /// The text of a name that is a common name and nothing else.
-pub(super) fn common_name(name: &Name) -> Option<String> {
-    let mut attributes = name.iter();
-    let (Some(only), None) = (attributes.next(), attributes.next()) else {
+pub(super) fn common_name(name: &Name) -> Option<&str> {
+    let (mut sets, mut attributes) = (name.iter_rdn(), name.iter());
+    let (Some(_set), None, Some(only), None) =
+        (sets.next(), sets.next(), attributes.next(), attributes.next())
+    else {
         return None;
     };
     if only.oid != COMMON_NAME || only.value.tag() != Tag::Utf8String {
         return None;
     }
-    String::from_utf8(only.value.value().to_vec()).ok()
+    std::str::from_utf8(only.value.value()).ok()
 }

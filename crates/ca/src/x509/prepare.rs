@@ -1,49 +1,37 @@
 //! First half of issuing: from an authorization to the bytes that are to be signed. No key is touched here.
 
+use std::time::Duration;
+
 use rand_core::CryptoRng;
 use thiserror::Error;
-use usher_types::UnixTime;
+use usher_types::{Period, UnixTime};
 use x509_cert::{
-    TbsCertificate,
-    attr::AttributeTypeAndValue,
-    builder::{self, Builder as _, CertificateBuilder, profile::BuilderProfile},
-    der::{
-        self, Any, DateTime, Document, Tag,
-        asn1::{Ia5String, ObjectIdentifier, OctetString, SetOfVec},
+    der::{self, DateTime, Decode as _, asn1::ObjectIdentifier, oid::AssociatedOid as _},
+    ext::pkix::{
+        AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName,
+        SubjectKeyIdentifier,
     },
-    ext::{
-        Extension, ToExtension as _,
-        pkix::{
-            AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
-            SubjectKeyIdentifier,
-            name::{GeneralName, OtherName},
-        },
-    },
-    name::{Name, RdnSequence, RelativeDistinguishedName},
-    serial_number::SerialNumber,
-    spki::{
-        self, AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
-        SubjectPublicKeyInfoRef,
-    },
-    time::{Time, Validity},
+    spki::SubjectPublicKeyInfoRef,
+    time::Time,
 };
 
 use super::{
     AUTHORITY_MAX, CaCertificate, ClientAuthorization, ClientIdentity, CommonName, ProvenKey, SERVER_MAX,
     ServerAuthorization, ServerIdentity, UserPrincipalName,
-    algorithm::{algorithm_of, spki_of},
+    algorithm::algorithm_of,
+    der::{BIT_STRING, OCTET_STRING, SEQUENCE, SET, UTF8_STRING, Writer, explicit, implicit},
     names::COMMON_NAME,
     read::{CLIENT_AUTH, SERVER_AUTH, SMART_CARD, USER_PRINCIPAL},
 };
-use crate::{CaPublicKey, Period, Serial};
+use crate::{CaPublicKey, Serial};
 
 /// A complete certificate but for its signature. Cannot be cloned: one authorization, one certificate.
 ///
 /// Sign [`ToBeSigned::bytes`] wherever the key lives and hand the signature to [`ToBeSigned::seal`].
+#[derive(Debug)]
 #[must_use = "a prepared certificate is nothing until it is sealed"]
 pub struct ToBeSigned {
     pub(super) authority: CaPublicKey,
-    pub(super) builder: CertificateBuilder<Layout>,
     pub(super) bytes: Vec<u8>,
     pub(super) wanted: Wanted,
 }
@@ -56,16 +44,17 @@ pub struct AuthorityToBeSigned(pub(super) ToBeSigned);
 /// What a certificate is going to say. Kept until the end, to be compared with what it says.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    pub(super) issuer: Name,
+    /// A common name, and nothing else; so is the subject.
+    pub(super) issuer: String,
     pub(super) issuer_key: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) period: Period,
     pub(super) serial: Serial,
-    pub(super) subject: Name,
+    pub(super) subject: String,
     pub(super) subject_key: CaPublicKey,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Kind {
     Authority,
     Client { identity: ClientIdentity, smart_card: Option<UserPrincipalName> },
@@ -94,12 +83,6 @@ pub enum PrepareError {
 
 impl From<der::Error> for PrepareError {
     fn from(_error: der::Error) -> Self {
-        Self::Encoding
-    }
-}
-
-impl From<builder::Error> for PrepareError {
-    fn from(_error: builder::Error) -> Self {
         Self::Encoding
     }
 }
@@ -142,10 +125,10 @@ pub fn prepare_client(
     rng: &mut impl CryptoRng,
 ) -> Result<ToBeSigned, PrepareError> {
     let identity = authorization.identity();
-    let common_name = identity.user_id.to_string();
+    let subject_name = identity.user_id.to_string();
     let kind = Kind::Client { identity, smart_card: authorization.smart_card() };
-    let period = authorization.window().into();
-    leaf(kind, &common_name, period, subject, authority, now, rng)
+    let period = *authorization.window();
+    leaf(kind, subject_name, period, subject, authority, now, rng)
 }
 
 /// Lays out a server's certificate for the key that it has proven to hold. Consumes the authorization.
@@ -164,13 +147,13 @@ pub fn prepare_server(
     if period.length() > SERVER_MAX {
         return Err(PrepareError::TooLong);
     }
-    let common_name = identity.server_id.to_string();
-    leaf(Kind::Server { identity }, &common_name, period, subject, authority, now, rng)
+    let subject_name = identity.server_id.to_string();
+    leaf(Kind::Server { identity }, subject_name, period, subject, authority, now, rng)
 }
 
 fn leaf(
     kind: Kind,
-    common_name: &str,
+    name: String,
     period: Period,
     subject: &ProvenKey,
     authority: &CaCertificate,
@@ -181,12 +164,12 @@ fn leaf(
         return Err(PrepareError::AuthorityEnds);
     }
     let wanted = Wanted {
-        issuer: authority.subject().clone(),
+        issuer: authority.common_name().to_owned(),
         issuer_key: authority.key_identifier().to_vec(),
         kind,
         period,
         serial: Serial::random(rng),
-        subject: distinguished(common_name)?,
+        subject: name,
         subject_key: *subject.public_key(),
     };
     lay_out(wanted, *authority.public_key(), now)
@@ -208,17 +191,15 @@ pub fn prepare_authority(
     if period.length() > AUTHORITY_MAX {
         return Err(PrepareError::TooLong);
     }
-    let subject = distinguished(name.as_str())?;
     let spki = key.to_spki_der();
-    let spki: SubjectPublicKeyInfoRef<'_> =
-        der::Decode::from_der(&spki).map_err(|_error| PrepareError::Encoding)?;
+    let spki = SubjectPublicKeyInfoRef::from_der(&spki)?;
     let wanted = Wanted {
-        issuer: subject.clone(),
+        issuer: name.as_str().to_owned(),
         issuer_key: SubjectKeyIdentifier::try_from(spki)?.0.as_bytes().to_vec(),
         kind: Kind::Authority,
         period,
         serial: Serial::random(rng),
-        subject,
+        subject: name.as_str().to_owned(),
         subject_key: *key,
     };
     lay_out(wanted, *key, now).map(AuthorityToBeSigned)
@@ -228,136 +209,105 @@ fn lay_out(wanted: Wanted, authority: CaPublicKey, now: UnixTime) -> Result<ToBe
     if !wanted.period.contains(now) {
         return Err(PrepareError::NotValidNow);
     }
-    let serial = SerialNumber::new(&wanted.serial.get().to_be_bytes())?;
-    // The last second, not the first after it.
-    let not_after = wanted.period.valid_before().saturating_sub(std::time::Duration::from_secs(1));
-    let validity = Validity::new(time(wanted.period.valid_after())?, time(not_after)?);
-    let layout = Layout::new(&wanted)?;
-    let mut builder = CertificateBuilder::new(layout, serial, validity, spki_of(&wanted.subject_key)?)?;
-    let bytes = builder.finalize(&PublicHalf(authority))?;
+    let bytes = encode(&wanted, &authority)?;
     if bytes.len() >= ToBeSigned::MAX {
         return Err(PrepareError::TooLarge);
     }
-    Ok(ToBeSigned { authority, builder, bytes, wanted })
+    Ok(ToBeSigned { authority, bytes, wanted })
+}
+
+/// RFC 5280 section 4.1: everything before the signature.
+fn encode(wanted: &Wanted, authority: &CaPublicKey) -> Result<Vec<u8>, PrepareError> {
+    // The last second, not the first after it.
+    let not_after = wanted.period.valid_before().saturating_sub(Duration::from_secs(1));
+    let mut fields = Writer::with_capacity(1024);
+    fields.encoded(&[explicit(0), 3, 2, 1, 2]); // version 3
+    fields.encode(&wanted.serial.get())?;
+    fields.encode(&algorithm_of(authority))?;
+    name(&mut fields, &wanted.issuer);
+    let mut validity = Writer::with_capacity(32);
+    validity.encode(&time(wanted.period.valid_after())?)?;
+    validity.encode(&time(not_after)?)?;
+    fields.value(SEQUENCE, &validity.finish());
+    name(&mut fields, &wanted.subject);
+    fields.encoded(&wanted.subject_key.to_spki_der());
+    fields.nested(explicit(3), |writer| writer.nested(SEQUENCE, |writer| extensions(writer, wanted)));
+    let mut whole = Writer::with_capacity(1024);
+    whole.value(SEQUENCE, &fields.finish());
+    Ok(whole.finish())
 }
 
 fn time(at: UnixTime) -> Result<Time, PrepareError> {
     let seconds = u64::try_from(at.as_secs()).map_err(|_error| PrepareError::Encoding)?;
-    Ok(DateTime::from_unix_duration(std::time::Duration::from_secs(seconds))?.into())
+    Ok(DateTime::from_unix_duration(Duration::from_secs(seconds))?.into())
 }
 
-/// A distinguished name with a common name and nothing else. Written out instead of parsed from text, so that nothing in
-/// it can mean a second attribute.
-fn distinguished(common_name: &str) -> der::Result<Name> {
-    let value = Any::new(Tag::Utf8String, common_name.as_bytes())?;
-    let mut attributes = SetOfVec::new();
-    attributes.insert(AttributeTypeAndValue { oid: COMMON_NAME, value })?;
-    let sequence = RdnSequence::from(vec![RelativeDistinguishedName::from(attributes)]);
-    der::Decode::from_der(&der::Encode::to_der(&sequence)?)
+/// A distinguished name with a common name and nothing else.
+fn name(writer: &mut Writer, common_name: &str) {
+    writer.nested(SEQUENCE, |writer| {
+        writer.nested(SET, |writer| {
+            writer.nested(SEQUENCE, |writer| {
+                writer.oid(&COMMON_NAME);
+                writer.value(UTF8_STRING, common_name.as_bytes());
+            });
+        });
+    });
 }
 
-/// The profile as the builder wants it.
-#[derive(Debug)]
-pub(super) struct Layout {
-    issuer: Name,
-    subject: Name,
-    authority: bool,
-    authority_key: OctetString,
-    purposes: Vec<ObjectIdentifier>,
-    names: Vec<GeneralName>,
-}
-
-impl Layout {
-    fn new(wanted: &Wanted) -> Result<Self, PrepareError> {
-        let uri =
-            |uri: &str| Ok::<_, der::Error>(GeneralName::UniformResourceIdentifier(Ia5String::new(uri)?));
-        let (purposes, names) = match &wanted.kind {
-            Kind::Authority => (Vec::new(), Vec::new()),
-            Kind::Client { identity, smart_card } => {
-                let mut purposes = vec![CLIENT_AUTH];
-                let mut names = vec![uri(&identity.to_string())?];
-                if let Some(name) = smart_card {
-                    purposes.push(SMART_CARD);
-                    let value = Any::new(Tag::Utf8String, name.as_str().as_bytes())?;
-                    names.push(GeneralName::OtherName(OtherName { type_id: USER_PRINCIPAL, value }));
-                }
-                (purposes, names)
+fn extensions(writer: &mut Writer, wanted: &Wanted) {
+    let (purposes, uri): (&[ObjectIdentifier], _) = match &wanted.kind {
+        Kind::Authority => return authority_extensions(writer, &wanted.issuer_key),
+        Kind::Client { identity, smart_card: None } => (&[CLIENT_AUTH], identity.to_string()),
+        Kind::Client { identity, smart_card: Some(_) } => (&[CLIENT_AUTH, SMART_CARD], identity.to_string()),
+        Kind::Server { identity } => (&[SERVER_AUTH], identity.uri()),
+    };
+    critical(writer, BasicConstraints::OID, |writer| writer.value(SEQUENCE, &[]));
+    // digitalSignature: bit 0 of eight, so seven are unused.
+    critical(writer, KeyUsage::OID, |writer| writer.value(BIT_STRING, &[7, 0b1000_0000]));
+    extension(writer, AuthorityKeyIdentifier::OID, |writer| {
+        writer.nested(SEQUENCE, |writer| writer.value(implicit(0), &wanted.issuer_key));
+    });
+    extension(writer, ExtendedKeyUsage::OID, |writer| {
+        writer.nested(SEQUENCE, |writer| purposes.iter().for_each(|purpose| writer.oid(purpose)));
+    });
+    extension(writer, SubjectAltName::OID, |writer| {
+        writer.nested(SEQUENCE, |writer| {
+            writer.value(implicit(6), uri.as_bytes());
+            match &wanted.kind {
+                Kind::Server { identity } => writer.value(implicit(2), identity.dns_name().as_bytes()),
+                Kind::Client { smart_card: Some(name), .. } => writer.nested(explicit(0), |writer| {
+                    writer.oid(&USER_PRINCIPAL);
+                    writer.nested(explicit(0), |writer| writer.value(UTF8_STRING, name.as_str().as_bytes()));
+                }),
+                Kind::Authority | Kind::Client { smart_card: None, .. } => {}
             }
-            Kind::Server { identity } => {
-                let name = GeneralName::DnsName(Ia5String::new(&identity.dns_name())?);
-                (vec![SERVER_AUTH], vec![uri(&identity.uri())?, name])
-            }
-        };
-        Ok(Self {
-            issuer: wanted.issuer.clone(),
-            subject: wanted.subject.clone(),
-            authority: matches!(wanted.kind, Kind::Authority),
-            authority_key: OctetString::new(wanted.issuer_key.as_slice())?,
-            purposes,
-            names,
-        })
-    }
+        });
+    });
 }
 
-impl BuilderProfile for Layout {
-    fn get_issuer(&self, _subject: &Name) -> Name {
-        self.issuer.clone()
-    }
-
-    fn get_subject(&self) -> Name {
-        self.subject.clone()
-    }
-
-    fn build_extensions(
-        &self,
-        _spk: SubjectPublicKeyInfoRef<'_>,
-        _issuer_spk: SubjectPublicKeyInfoRef<'_>,
-        tbs: &TbsCertificate,
-    ) -> builder::Result<Vec<Extension>> {
-        let subject = tbs.subject();
-        let mut extensions = Vec::with_capacity(5);
-        let (path_len_constraint, usage) = if self.authority {
-            (Some(0), KeyUsages::KeyCertSign | KeyUsages::CRLSign)
-        } else {
-            (None, KeyUsages::DigitalSignature.into())
-        };
-        let constraints = BasicConstraints { ca: self.authority, path_len_constraint };
-        extensions.push(constraints.to_extension(subject, &extensions)?);
-        extensions.push(KeyUsage(usage).to_extension(subject, &extensions)?);
-        if self.authority {
-            let own = SubjectKeyIdentifier(self.authority_key.clone());
-            extensions.push(own.to_extension(subject, &extensions)?);
-            return Ok(extensions);
-        }
-        let authority =
-            AuthorityKeyIdentifier { key_identifier: Some(self.authority_key.clone()), ..Default::default() };
-        extensions.push(authority.to_extension(subject, &extensions)?);
-        extensions.push(ExtendedKeyUsage(self.purposes.clone()).to_extension(subject, &extensions)?);
-        extensions.push(SubjectAltName(self.names.clone()).to_extension(subject, &extensions)?);
-        Ok(extensions)
-    }
+fn authority_extensions(writer: &mut Writer, key_identifier: &[u8]) {
+    critical(writer, BasicConstraints::OID, |writer| {
+        writer.nested(SEQUENCE, |writer| {
+            writer.yes();
+            writer.encoded(&[2, 1, 0]); // no authority below it
+        });
+    });
+    // keyCertSign and cRLSign: bits 5 and 6 of eight, so one is unused.
+    critical(writer, KeyUsage::OID, |writer| writer.value(BIT_STRING, &[1, 0b0000_0110]));
+    extension(writer, SubjectKeyIdentifier::OID, |writer| writer.value(OCTET_STRING, key_identifier));
 }
 
-/// Tells the builder whose signature it will be; the key itself stays in custody.
-#[derive(Clone, Copy)]
-pub(super) struct PublicHalf(pub(super) CaPublicKey);
-
-impl signature::Keypair for PublicHalf {
-    type VerifyingKey = Self;
-
-    fn verifying_key(&self) -> Self {
-        *self
-    }
+fn extension(writer: &mut Writer, oid: ObjectIdentifier, value: impl FnOnce(&mut Writer)) {
+    writer.nested(SEQUENCE, |writer| {
+        writer.oid(&oid);
+        writer.nested(OCTET_STRING, value);
+    });
 }
 
-impl EncodePublicKey for PublicHalf {
-    fn to_public_key_der(&self) -> spki::Result<Document> {
-        Ok(Document::try_from(self.0.to_spki_der())?)
-    }
-}
-
-impl DynSignatureAlgorithmIdentifier for PublicHalf {
-    fn signature_algorithm_identifier(&self) -> spki::Result<AlgorithmIdentifierOwned> {
-        Ok(algorithm_of(&self.0))
-    }
+fn critical(writer: &mut Writer, oid: ObjectIdentifier, value: impl FnOnce(&mut Writer)) {
+    writer.nested(SEQUENCE, |writer| {
+        writer.oid(&oid);
+        writer.yes();
+        writer.nested(OCTET_STRING, value);
+    });
 }

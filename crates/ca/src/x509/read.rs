@@ -1,6 +1,9 @@
 //! One reader for everything: making, verifying and loading look at a certificate through it. It says what stands there and
 //! refuses what no certificate of ours has; it trusts nothing and verifies nothing.
 
+use std::time::Duration;
+
+use usher_types::{Period, UnixTime};
 use x509_cert::{
     Version,
     der::{
@@ -22,7 +25,7 @@ use x509_cert::{
 };
 
 use super::{algorithm::from_bit_string, csr::first_element, verify::VerifyError};
-use crate::{BadSignature, CaPublicKey, Period, Serial, Signature};
+use crate::{BadSignature, CaPublicKey, Serial, Signature};
 
 pub(super) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 pub(super) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
@@ -36,10 +39,10 @@ pub(super) const MAX: usize = 8192;
 
 /// What a certificate says.
 #[derive(Debug)]
-pub(super) struct Fields {
-    pub(super) serial: SerialNumber,
-    pub(super) issuer: Name,
-    pub(super) subject: Name,
+pub(super) struct Fields<'a> {
+    pub(super) serial: &'a SerialNumber,
+    pub(super) issuer: &'a Name,
+    pub(super) subject: &'a Name,
     pub(super) period: Period,
     pub(super) key: CaPublicKey,
     pub(super) constraints: Option<BasicConstraints>,
@@ -101,16 +104,16 @@ impl<'a> Unverified<'a> {
     }
 
     /// Everything else.
-    pub(super) fn fields(&self) -> Result<Fields, VerifyError> {
+    pub(super) fn fields(&self) -> Result<Fields<'_>, VerifyError> {
         let tbs = self.certificate.tbs_certificate();
         if tbs.issuer_unique_id().is_some() || tbs.subject_unique_id().is_some() {
             return Err(VerifyError::Malformed);
         }
         let spki = tbs.subject_public_key_info().to_der().map_err(|_error| VerifyError::Malformed)?;
         let mut fields = Fields {
-            serial: tbs.serial_number().clone(),
-            issuer: tbs.issuer().clone(),
-            subject: tbs.subject().clone(),
+            serial: tbs.serial_number(),
+            issuer: tbs.issuer(),
+            subject: tbs.subject(),
             period: period(tbs.validity().not_before, tbs.validity().not_after)?,
             key: CaPublicKey::from_spki_der(&spki).map_err(|_error| VerifyError::SubjectKey)?,
             constraints: None,
@@ -135,7 +138,7 @@ impl<'a> Unverified<'a> {
     }
 }
 
-impl Fields {
+impl Fields<'_> {
     fn take(&mut self, extension: &Extension) -> Result<(), VerifyError> {
         let bytes = extension.extn_value.as_bytes();
         let malformed = |_error| VerifyError::Malformed;
@@ -214,8 +217,11 @@ impl Fields {
 
 /// `notAfter` is the last second (RFC 5280 section 4.1.2.5); a [`Period`] is half open.
 fn period(not_before: Time, not_after: Time) -> Result<Period, VerifyError> {
-    let seconds =
-        |time: Time| i64::try_from(time.to_unix_duration().as_secs()).map_err(|_error| VerifyError::Window);
-    Period::between(seconds(not_before)?, seconds(not_after)?.saturating_add(1))
-        .map_err(|_error| VerifyError::Window)
+    let last = moment(not_after).saturating_add(Duration::from_secs(1));
+    Period::between(moment(not_before), last).map_err(|_error| VerifyError::Window)
+}
+
+/// The format ends with the year 9999.
+pub(super) fn moment(time: Time) -> UnixTime {
+    UnixTime::from_millis(0).saturating_add(time.to_unix_duration())
 }

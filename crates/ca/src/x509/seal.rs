@@ -3,14 +3,16 @@
 use std::fmt;
 
 use thiserror::Error;
-use usher_types::{Sha256, UnixTime};
-use x509_cert::{builder::Builder as _, der::Encode as _};
+use usher_types::{Period, Sha256, UnixTime};
+use x509_cert::der;
 
 use super::{
     AuthorityToBeSigned, CaCertificate, CaCertificateError, ToBeSigned, VerifyError,
-    algorithm::to_bit_string,
+    algorithm::{algorithm_of, to_bit_string},
     authority::to_pem,
-    prepare::{Kind, PublicHalf, Wanted},
+    der::{SEQUENCE, Writer},
+    names::common_name,
+    prepare::{Kind, Wanted},
     read::{Fields, SERVER_AUTH, Unverified},
     verify::{client_identity, server_identity, smart_card},
 };
@@ -30,8 +32,7 @@ pub struct Certificate {
     der: Vec<u8>,
     serial: Serial,
     subject: CaPublicKey,
-    valid_after: UnixTime,
-    valid_before: UnixTime,
+    period: Period,
 }
 
 /// Why a signature did not make a certificate.
@@ -87,19 +88,10 @@ impl ToBeSigned {
     }
 
     fn complete(self, signature: &Signature) -> Result<Certificate, SealError> {
-        let Self { authority, builder, bytes, wanted } = self;
-        let signature = to_bit_string(signature).map_err(|_error| SealError::Encoding)?;
-        let certificate =
-            builder.assemble(signature, &PublicHalf(authority)).map_err(|_error| SealError::Encoding)?;
-        let der = certificate.to_der().map_err(|_error| SealError::Encoding)?;
+        let Self { authority, bytes, wanted } = self;
+        let der = assemble(&bytes, &authority, signature).map_err(|_error| SealError::Encoding)?;
         check(&der, &bytes, &wanted)?;
-        Ok(Certificate {
-            der,
-            serial: wanted.serial,
-            subject: wanted.subject_key,
-            valid_after: wanted.period.valid_after(),
-            valid_before: wanted.period.valid_before(),
-        })
+        Ok(Certificate { der, serial: wanted.serial, subject: wanted.subject_key, period: wanted.period })
     }
 }
 
@@ -121,6 +113,16 @@ impl AuthorityToBeSigned {
     }
 }
 
+fn assemble(signed: &[u8], authority: &CaPublicKey, signature: &Signature) -> der::Result<Vec<u8>> {
+    let mut fields = Writer::with_capacity(1024);
+    fields.encoded(signed);
+    fields.encode(&algorithm_of(authority))?;
+    fields.encode(&to_bit_string(signature)?)?;
+    let mut whole = Writer::with_capacity(1024);
+    whole.value(SEQUENCE, &fields.finish());
+    Ok(whole.finish())
+}
+
 /// Reads the certificate back, as [`verify_client_at`](super::verify_client_at) does, and compares each field with the
 /// authorization's.
 fn check(der: &[u8], signed: &[u8], wanted: &Wanted) -> Result<(), SealError> {
@@ -129,8 +131,8 @@ fn check(der: &[u8], signed: &[u8], wanted: &Wanted) -> Result<(), SealError> {
     let checks = [
         ("signed part", read.signed() == signed),
         ("serial", fields.serial() == Ok(wanted.serial)),
-        ("issuer", fields.issuer == wanted.issuer),
-        ("subject", fields.subject == wanted.subject),
+        ("issuer", common_name(fields.issuer) == Some(&wanted.issuer)),
+        ("subject", common_name(fields.subject) == Some(&wanted.subject)),
         ("validity", fields.period == wanted.period),
         ("subject key", fields.key == wanted.subject_key),
         ("authority key", key_identifier(&fields, wanted)),
@@ -142,7 +144,7 @@ fn check(der: &[u8], signed: &[u8], wanted: &Wanted) -> Result<(), SealError> {
     }
 }
 
-fn key_identifier(fields: &Fields, wanted: &Wanted) -> bool {
+fn key_identifier(fields: &Fields<'_>, wanted: &Wanted) -> bool {
     let (own, authority) = match wanted.kind {
         Kind::Authority => (Some(&wanted.issuer_key), None),
         Kind::Client { .. } | Kind::Server { .. } => (None, Some(&wanted.issuer_key)),
@@ -150,7 +152,7 @@ fn key_identifier(fields: &Fields, wanted: &Wanted) -> bool {
     fields.subject_key.as_ref() == own && fields.authority_key.as_ref() == authority
 }
 
-fn is_of_kind(fields: &Fields, kind: &Kind) -> bool {
+fn is_of_kind(fields: &Fields<'_>, kind: &Kind) -> bool {
     match kind {
         Kind::Authority => fields.is_authority() && fields.uris.is_empty() && fields.dns_names.is_empty(),
         Kind::Client { identity, smart_card: wanted } => {
@@ -200,13 +202,13 @@ impl Certificate {
     /// First second of validity.
     #[must_use]
     pub fn valid_after(&self) -> UnixTime {
-        self.valid_after
+        self.period.valid_after()
     }
 
     /// First second after validity.
     #[must_use]
     pub fn valid_before(&self) -> UnixTime {
-        self.valid_before
+        self.period.valid_before()
     }
 }
 
@@ -216,11 +218,5 @@ impl fmt::Debug for Certificate {
             .field("serial", &self.serial)
             .field("subject", &self.subject)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ToBeSigned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToBeSigned").field("wanted", &self.wanted).finish_non_exhaustive()
     }
 }

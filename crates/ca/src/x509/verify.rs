@@ -3,7 +3,7 @@
 //! Says yes to certificates of this profile only: strict where TLS libraries are lenient, so that a listener may ask both.
 
 use thiserror::Error;
-use usher_types::{Sha256, UnixTime, ValidityWindow};
+use usher_types::{Period, Sha256, UnixTime, ValidityWindow};
 use x509_cert::der::asn1::ObjectIdentifier;
 
 use super::{
@@ -77,8 +77,7 @@ struct Checked {
     authority: Sha256,
     serial: Serial,
     subject: CaPublicKey,
-    valid_after: UnixTime,
-    valid_before: UnixTime,
+    period: Period,
 }
 
 /// Verifies a person's certificate, in DER, at the time `now`.
@@ -90,7 +89,8 @@ pub fn verify_client_at(
     trusted: &[CaCertificate],
     now: UnixTime,
 ) -> Result<VerifiedClient, VerifyError> {
-    let (fields, checked) = check(der, trusted, now)?;
+    let unverified = Unverified::parse(der)?;
+    let (fields, checked) = check(&unverified, trusted, now)?;
     if fields.period.length() > ValidityWindow::MAX {
         return Err(VerifyError::Window);
     }
@@ -108,7 +108,8 @@ pub fn verify_server_at(
     trusted: &[CaCertificate],
     now: UnixTime,
 ) -> Result<VerifiedServer, VerifyError> {
-    let (fields, checked) = check(der, trusted, now)?;
+    let unverified = Unverified::parse(der)?;
+    let (fields, checked) = check(&unverified, trusted, now)?;
     if fields.period.length() > SERVER_MAX {
         return Err(VerifyError::Window);
     }
@@ -116,8 +117,11 @@ pub fn verify_server_at(
     Ok(VerifiedServer { checked, identity: server_identity(&fields)? })
 }
 
-fn check(der: &[u8], trusted: &[CaCertificate], now: UnixTime) -> Result<(Fields, Checked), VerifyError> {
-    let unverified = Unverified::parse(der)?;
+fn check<'a>(
+    unverified: &'a Unverified<'_>,
+    trusted: &[CaCertificate],
+    now: UnixTime,
+) -> Result<(Fields<'a>, Checked), VerifyError> {
     let named = unverified.authority_key()?;
     let authority = trusted
         .iter()
@@ -141,19 +145,18 @@ fn check(der: &[u8], trusted: &[CaCertificate], now: UnixTime) -> Result<(Fields
         authority: authority.sha256(),
         serial: fields.serial()?,
         subject: fields.key,
-        valid_after: fields.period.valid_after(),
-        valid_before: fields.period.valid_before(),
+        period: fields.period,
     };
     Ok((fields, checked))
 }
 
 /// Exactly these, in this order: one more would make the certificate good for something else.
-fn only_for(fields: &Fields, purposes: &[ObjectIdentifier]) -> Result<(), VerifyError> {
+fn only_for(fields: &Fields<'_>, purposes: &[ObjectIdentifier]) -> Result<(), VerifyError> {
     if fields.purposes == purposes { Ok(()) } else { Err(VerifyError::Purpose) }
 }
 
 /// The one URI, and no DNS name.
-pub(super) fn client_identity(fields: &Fields) -> Result<ClientIdentity, VerifyError> {
+pub(super) fn client_identity(fields: &Fields<'_>) -> Result<ClientIdentity, VerifyError> {
     match (fields.uris.as_slice(), fields.dns_names.as_slice()) {
         ([uri], []) => uri.parse().map_err(|_error| VerifyError::Names),
         _ => Err(VerifyError::Names),
@@ -161,7 +164,7 @@ pub(super) fn client_identity(fields: &Fields) -> Result<ClientIdentity, VerifyE
 }
 
 /// A user principal name and the smart-card purpose come together or not at all.
-pub(super) fn smart_card(fields: &Fields) -> Result<Option<UserPrincipalName>, VerifyError> {
+pub(super) fn smart_card(fields: &Fields<'_>) -> Result<Option<UserPrincipalName>, VerifyError> {
     match fields.user_principals.as_slice() {
         [] => only_for(fields, &[CLIENT_AUTH]).map(|()| None),
         [name] => {
@@ -173,7 +176,7 @@ pub(super) fn smart_card(fields: &Fields) -> Result<Option<UserPrincipalName>, V
 }
 
 /// One URI and one DNS name that agree.
-pub(super) fn server_identity(fields: &Fields) -> Result<ServerIdentity, VerifyError> {
+pub(super) fn server_identity(fields: &Fields<'_>) -> Result<ServerIdentity, VerifyError> {
     match (fields.uris.as_slice(), fields.dns_names.as_slice(), fields.user_principals.as_slice()) {
         ([uri], [name], []) => ServerIdentity::parse(uri, name).map_err(|_error| VerifyError::Names),
         _ => Err(VerifyError::Names),
@@ -226,13 +229,13 @@ macro_rules! common {
             /// First second of validity.
             #[must_use]
             pub fn valid_after(&self) -> UnixTime {
-                self.checked.valid_after
+                self.checked.period.valid_after()
             }
 
             /// First second after validity.
             #[must_use]
             pub fn valid_before(&self) -> UnixTime {
-                self.checked.valid_before
+                self.checked.period.valid_before()
             }
         }
     )*};

@@ -7,9 +7,9 @@ mod judges;
 use std::time::{Duration, SystemTime};
 
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
-use usher_ca::{HostPrincipals, LocalKey as _, Period, VerifyError, prepare, prepare_host, verify_at};
+use usher_ca::{HostPrincipals, LocalKey as _, VerifyError, prepare, prepare_host, verify_at};
 use usher_testkit::{fixture, rng};
-use usher_types::{UnixTime, ValidityWindow};
+use usher_types::{Period, UnixTime, ValidityWindow};
 
 use self::{
     aws_lc::Authority,

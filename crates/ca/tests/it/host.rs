@@ -3,11 +3,11 @@
 use std::{fs, process::Command, time::Duration};
 
 use usher_ca::{
-    HostAuthorization, HostCertificate, HostPrincipal, HostPrincipals, Period, PrepareError, SealError,
-    Signer as _, VerifyError, inspect, issue_host, prepare_host, verify_at,
+    HostAuthorization, HostCertificate, HostPrincipal, HostPrincipals, PrepareError, SealError, Signer as _,
+    VerifyError, inspect, issue_host, prepare_host, verify_at,
 };
 use usher_testkit::{NOW, rng};
-use usher_types::Label;
+use usher_types::{Label, Period};
 
 use crate::example::{ed25519, p256, subject};
 

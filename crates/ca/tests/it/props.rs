@@ -55,6 +55,16 @@ prop_compose! {
     }
 }
 
+fn limit() -> impl Strategy<Value = u64> {
+    let ends = [0, 1 << 31, 1 << 32, 253_402_300_800, i64::MAX.unsigned_abs(), u64::MAX];
+    let near = (prop::sample::select(ends.to_vec()), -700..700_i64);
+    prop_oneof![
+        any::<u64>(),
+        near.prop_map(|(end, offset)| end.saturating_add_signed(offset)),
+        (-700..700_i64).prop_map(|offset| NOW.as_secs().unsigned_abs().saturating_add_signed(offset)),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
@@ -89,6 +99,20 @@ proptest! {
             .unwrap().sign_with(&key).unwrap().to_openssh();
         let at = UnixTime::from_millis(NOW.as_millis() + offset);
         prop_assert_eq!(verify_at(&text, &[key.public_key()], at).is_ok(), example.window.contains(at));
+    }
+
+    /// Any two numbers, and often ones near an end or near the present; calculated here without any range.
+    #[test]
+    fn limits_are_taken_as_they_stand(after in limit(), before in limit(), at in limit()) {
+        let text = Forged { valid_after: after, valid_before: before, ..Forged::good() }.to_text();
+        let now = UnixTime::from_secs(i64::try_from(at).unwrap_or(i64::MAX));
+        let accepted = verify_at(&text, &[Forged::authority()], now).is_ok();
+        prop_assert_eq!(accepted, 0 < after && after <= at && at < before && before - after <= 600 && before <= 253_402_300_800);
+        let read = inspect(&text).unwrap();
+        prop_assert_eq!((read.valid_after, read.valid_before), (
+            (after != 0).then(|| UnixTime::from_secs(i64::try_from(after).unwrap_or(i64::MAX))),
+            (before != u64::MAX).then(|| UnixTime::from_secs(i64::try_from(before).unwrap_or(i64::MAX))),
+        ));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use usher_ca::{
-    CheckedKey, LocalKey, Period, PortableEd25519, PortableP256, Signer as _,
+    CheckedKey, LocalKey, PortableEd25519, PortableP256, Signer as _,
     x509::{
         CaCertificate, Certificate, ClientAuthorization, ClientIdentity, CsrToBeSigned, ProvenKey,
         ServerAuthorization, ServerIdentity, UserPrincipalName, prepare_authority, prepare_client,
@@ -11,7 +11,7 @@ use usher_ca::{
     },
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::ValidityWindow;
+use usher_types::{Period, ValidityWindow};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Person {

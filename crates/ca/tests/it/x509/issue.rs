@@ -3,8 +3,7 @@
 use std::{io, time::Duration};
 
 use usher_ca::{
-    BadSignature, CaPublicKey, LocalKey as _, Period, PortableEd25519, PortableP256, SignError, Signature,
-    Signer,
+    BadSignature, CaPublicKey, LocalKey as _, PortableEd25519, PortableP256, SignError, Signature, Signer,
     x509::{
         AUTHORITY_MAX, CaCertificate, CaCertificateError, IssueError, PrepareError, SERVER_MAX, SealError,
         ToBeSigned, UserPrincipalName, inspect, issue_client, issue_server, prepare_authority,
@@ -12,7 +11,7 @@ use usher_ca::{
     },
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::{UnixTime, ValidityWindow};
+use usher_types::{Period, UnixTime, ValidityWindow};
 
 use super::example::{Ca, Machine, Person, proven, subject};
 

@@ -12,11 +12,11 @@ use std::{
 
 use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
 use usher_ca::{
-    CheckedKey, Period, PortableP256, Signer as _,
+    CheckedKey, PortableP256, Signer as _,
     x509::{CaCertificate, prepare_authority, prepare_client},
 };
 use usher_testkit::rng;
-use usher_types::{UnixTime, ValidityWindow};
+use usher_types::{Period, UnixTime, ValidityWindow};
 
 use super::example::{Person, proven};
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use p256::ecdsa::{DerSignature, SigningKey};
 use usher_ca::{
-    CaPublicKey, Period, PortableP256, Signer as _,
+    CaPublicKey, PortableP256, Signer as _,
     x509::{CaCertificate, VerifyError, verify_client_at, verify_server_at},
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::UnixTime;
+use usher_types::{Period, UnixTime};
 use x509_cert::{
     TbsCertificate,
     builder::{self, Builder as _, CertificateBuilder, profile::BuilderProfile},
