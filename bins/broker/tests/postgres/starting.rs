@@ -63,6 +63,35 @@ fn a_second_broker_needs_two_files_of_the_first_and_serves_the_same_team() {
 }
 
 #[test]
+fn after_a_re_seal_on_one_host_the_others_need_the_new_key() {
+    let cluster = Postgres::shared();
+    let url = cluster.url(&cluster.create_database());
+    let place = tempfile::tempdir().unwrap();
+    let host = |name: &str| place.path().join(name);
+    let text = |name: &str| host(name).to_str().unwrap().to_owned();
+    ok(&init(&text("first"), &url));
+    for name in ["told", "untold"] {
+        std::fs::create_dir(host(name)).unwrap();
+        for file in ["broker.toml", "seal.key"] {
+            std::fs::copy(host("first").join(file), host(name).join(file)).unwrap();
+        }
+    }
+    for name in ["first", "told"] {
+        let next = host(name).join("seal.key.next");
+        std::fs::write(&next, [9; 32]).unwrap();
+        std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    ok(&["re-seal", "--data-dir", &text("first")]);
+    for name in ["first", "told"] {
+        ok(&["client-url", "--data-dir", &text(name)]);
+        assert_eq!(std::fs::read(host(name).join("seal.key")).unwrap(), [9; 32], "{name}");
+        assert!(!host(name).join("seal.key.next").exists(), "{name}");
+    }
+    let message = refused(&["client-url", "--data-dir", &text("untold")]);
+    assert!(message.contains("the seal key cannot be used"), "{message}");
+}
+
+#[test]
 fn what_is_wrong_with_the_database_is_said_with_what_to_do() {
     let cluster = Postgres::shared();
     let place = tempfile::tempdir().unwrap();
