@@ -77,7 +77,8 @@ async fn connect(
                 if let Some(repeated) = connections::repeated(&mut reader, &asked.request, info.now).await? {
                     return again(repeated);
                 }
-                plan(&app, reader, &user, &asked, &info).await?
+                // On the heap: hardly any request comes this way, and all would carry its size.
+                Box::pin(plan(&app, reader, &user, &asked, &info)).await?
             }
         };
         let item = sign::sign(&app, planned, user, &asked, &info).await?;

@@ -61,15 +61,16 @@ enum Pools {
 impl Pools {
     async fn read(&self) -> Result<Conn, StoreError> {
         Ok(Conn(match self {
-            Self::Postgres(server) => Engine::Postgres(server.read().await?),
-            Self::Sqlite { readers, .. } => Engine::Sqlite(readers.begin().await?),
+            // On the heap: the driver's way to a connection is large, and everything that waits for one would be so too.
+            Self::Postgres(server) => Engine::Postgres(Box::pin(server.read()).await?),
+            Self::Sqlite { readers, .. } => Engine::Sqlite(Box::pin(readers.begin()).await?),
         }))
     }
 
     async fn write(&self) -> Result<Conn, StoreError> {
         Ok(Conn(match self {
-            Self::Postgres(server) => Engine::Postgres(server.write().await?),
-            Self::Sqlite { writer, .. } => Engine::Sqlite(begin_writing(writer).await?),
+            Self::Postgres(server) => Engine::Postgres(Box::pin(server.write()).await?),
+            Self::Sqlite { writer, .. } => Engine::Sqlite(Box::pin(begin_writing(writer)).await?),
         }))
     }
 }
@@ -195,7 +196,7 @@ impl Store {
             return Ok((tx, epoch));
         };
         let chain = Arc::clone(&self.inner.chain).lock_owned().await;
-        let mut conn = Conn(Engine::Postgres(server.issue().await?));
+        let mut conn = Conn(Engine::Postgres(Box::pin(server.issue()).await?));
         let epoch = postgres::epoch_for_issuing(&mut conn).await?;
         Ok((WriteTx::new(conn, chain, self.clone()), epoch))
     }

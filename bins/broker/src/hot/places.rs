@@ -56,6 +56,16 @@ impl Places {
         if let Some(place) = self.remembered(id, app.store().known_epoch(), now) {
             return Ok(Some(place));
         }
+        // On the heap: what is hardly ever waited for is not carried along by every request.
+        Box::pin(self.read(app, id, now)).await
+    }
+
+    async fn read(
+        &self,
+        app: &AppState,
+        id: ServerId,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Place>>, ApiError> {
         let mut reader = app.store().read().await?;
         let Some(server) = servers::by_id(&mut reader, id).await? else { return Ok(None) };
         let place = Arc::new(Place::of(app, &mut reader, server, now).await?);
