@@ -20,6 +20,7 @@ use crate::{
     signatures::Signatures,
     tls::{AuthorityError, TeamAuthority},
     verifier::AwsLcVerifier,
+    x509::ReadCertificates,
 };
 
 /// The database's name in the data directory.
@@ -72,6 +73,7 @@ pub struct AppState(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    authorities: ReadCertificates,
     clock: Clock,
     config: Config,
     failures: Failures,
@@ -134,6 +136,7 @@ impl AppState {
         let nonces = nonce_keys(team::nonce_keys(&mut reader).await?)?;
         drop(reader);
         Ok(Self(Arc::new(Inner {
+            authorities: ReadCertificates::default(),
             clock,
             failures: Failures::default(),
             hot: Hot::default(),
@@ -155,6 +158,11 @@ impl AppState {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// The certificates of X.509 authorities, as far as they were needed yet.
+    pub(crate) fn authorities(&self) -> &ReadCertificates {
+        &self.0.authorities
     }
 
     /// What connections are decided from.

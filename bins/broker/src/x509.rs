@@ -1,7 +1,10 @@
 //! A project's X.509 authority at work: certificates for people on the way to a listener, and for the listeners of agents.
 //! What they say is the grants' business; nothing here decides who gets one.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{Router, extract::State, routing::post};
 use usher_api::{
@@ -9,7 +12,7 @@ use usher_api::{
     v1::{AgentCertificate, AgentCertificateRequest, ClientCertificate},
 };
 use usher_audit::{Actor, Event, Record, Serial};
-use usher_ca::x509::{self, CaCertificate, Certificate, ProvenKey};
+use usher_ca::x509::{self, CaCertificate, CaCertificateError, Certificate, ProvenKey};
 use usher_enrollment::EnrolledAgent;
 use usher_keystore::SigningKey;
 use usher_policy::Grant;
@@ -39,11 +42,29 @@ pub(crate) fn requested_key(csr: &str) -> Result<ProvenKey, ApiError> {
     ProvenKey::from_csr_pem(csr).map_err(|error| ApiError::invalid(format!("csr: {error}")))
 }
 
+/// Certificates of authorities that were read once: their own signature costs more to check than a person's to make. Each is
+/// kept by what it is, so none goes stale, and there are no more than rotations.
+#[derive(Debug, Default)]
+pub(crate) struct ReadCertificates(Mutex<BTreeMap<Sha256, Arc<CaCertificate>>>);
+
+impl ReadCertificates {
+    fn read(&self, der: &[u8]) -> Result<Arc<CaCertificate>, CaCertificateError> {
+        let digest = Sha256::of(der);
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept().get(&digest) {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(CaCertificate::from_der(der.to_vec())?);
+        kept().insert(digest, Arc::clone(&read));
+        Ok(read)
+    }
+}
+
 /// The authority that signs for one server: the newest that the server trusts, and the certificates of all that are in use.
 pub(crate) struct Authority {
-    certificate: CaCertificate,
+    certificate: Arc<CaCertificate>,
     key: Arc<SigningKey>,
-    in_use: Vec<CaCertificate>,
+    in_use: Vec<Arc<CaCertificate>>,
 }
 
 impl Authority {
@@ -52,13 +73,13 @@ impl Authority {
         let mut authorities = Vec::new();
         for key in active(stored::of_project(conn, KeyPurpose::X509Ca, server.project_id).await?) {
             // One from before there were certificates signs nothing; the next rotation makes one that does.
-            let Some(der) = key.certificate.clone() else { continue };
-            authorities.push((CaCertificate::from_der(der).map_err(ApiError::internal)?, key));
+            let Some(der) = &key.certificate else { continue };
+            authorities.push((app.authorities().read(der).map_err(ApiError::internal)?, key));
         }
         let trusted = server.trusts.as_ref().map(|trusts| &trusts.x509_ca);
         let signing = signing_for(&authorities, trusted, |(certificate, _key)| certificate.sha256());
         let (certificate, key) = signing.ok_or_else(none)?;
-        let (certificate, key) = (certificate.clone(), open(app, key).await?);
+        let (certificate, key) = (Arc::clone(certificate), open(app, key).await?);
         let in_use = authorities.into_iter().map(|(certificate, _key)| certificate).collect();
         Ok(Self { certificate, key, in_use })
     }
@@ -106,7 +127,7 @@ impl Signed {
     pub(crate) fn answer(&self) -> ClientCertificate {
         ClientCertificate {
             certificate: self.certificate.to_pem(),
-            authorities: self.authority.in_use.iter().map(CaCertificate::to_pem).collect(),
+            authorities: self.authority.in_use.iter().map(|one| one.to_pem()).collect(),
         }
     }
 }

@@ -152,11 +152,11 @@ impl Fields<'_> {
             }
             SubjectKeyIdentifier::OID => {
                 let id = SubjectKeyIdentifier::from_der(bytes).map_err(malformed)?;
-                self.subject_key = Some(id.0.as_bytes().to_vec());
+                self.subject_key = Some(id.0.into_bytes().into());
             }
             AuthorityKeyIdentifier::OID => {
                 let id = AuthorityKeyIdentifier::from_der(bytes).map_err(malformed)?;
-                self.authority_key = id.key_identifier.map(|id| id.as_bytes().to_vec());
+                self.authority_key = id.key_identifier.map(|id| id.into_bytes().into());
             }
             SubjectAltName::OID => {
                 for name in SubjectAltName::from_der(bytes).map_err(malformed)?.0 {
