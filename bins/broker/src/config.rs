@@ -87,6 +87,8 @@ pub struct AuditConfig {
     pub push_ca_file: Option<PathBuf>,
     /// Seconds until a delivery is given up and tried again.
     pub deadline_seconds: NonZeroU32,
+    /// A directory with CloudTrail's log files: each day the signatures in them are compared with the log.
+    pub cloudtrail: Option<PathBuf>,
 }
 
 /// Content of `broker.toml`.
@@ -242,6 +244,7 @@ impl Default for AuditConfig {
             push_token_file: None,
             push_ca_file: None,
             deadline_seconds: count(10),
+            cloudtrail: None,
         }
     }
 }

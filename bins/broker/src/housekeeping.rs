@@ -7,7 +7,7 @@ use usher_store::{StoreError, housekeeping, sealed, team};
 use usher_telemetry::Chain;
 use usher_types::UnixTime;
 
-use crate::{AppState, state::StartError, tls::Certificate};
+use crate::{AppState, reconcile, signatures::Extent, state::StartError, tls::Certificate};
 
 /// How old a nonce key gets.
 const NONCE_KEY_LIFETIME: Duration = Duration::from_secs(3600);
@@ -17,7 +17,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Runs until it is aborted. Whatever fails is logged and tried again the next time.
 pub(crate) async fn run(app: AppState, certificate: Arc<Certificate>) {
-    tokio::join!(watch_epoch(&app), watch_keys(&app, &certificate), each_minute(&app, &certificate));
+    let minutes = each_minute(&app, &certificate);
+    tokio::join!(watch_epoch(&app), watch_keys(&app, &certificate), minutes, reconcile::daily(&app));
 }
 
 /// Takes over keys that were rotated or retired, here or by another broker, as soon as that is known.
@@ -62,6 +63,9 @@ async fn watch_epoch(app: &AppState) {
         if let Err(error) = app.store().poll_epoch().await {
             tracing::error!(cause = %Chain(&error), "the epoch could not be read");
         }
+        if app.signatures().are_only_here(app.keystore()) {
+            count_signatures(app, Extent::Due, app.now()).await;
+        }
     }
 }
 
@@ -85,14 +89,14 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         if let Err(error) = sweep(app, now).await {
             tracing::error!(cause = %Chain(&error), "expired rows could not be deleted");
         }
-        count_signatures(app, now).await;
+        count_signatures(app, Extent::Due, now).await;
         checkpoint(app, now).await;
     }
 }
 
 /// Writes down what outside custody was asked for.
-pub(crate) async fn count_signatures(app: &AppState, now: UnixTime) {
-    if let Err(error) = app.signatures().write_down(app, now).await {
+pub(crate) async fn count_signatures(app: &AppState, extent: Extent, now: UnixTime) {
+    if let Err(error) = app.signatures().write_down(app, extent, now).await {
         tracing::error!(cause = %Chain(&error), "signatures could not be written down");
     }
 }

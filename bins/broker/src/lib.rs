@@ -28,6 +28,7 @@ mod keys;
 mod limits;
 mod pages;
 mod random;
+mod reconcile;
 mod request;
 mod router;
 mod server;

@@ -125,6 +125,7 @@ impl AppState {
     /// # Errors
     /// [`StartError`].
     pub async fn open(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let started = clock.now();
         // Before the database: a loose seal key must be noticed whatever else is wrong.
         let seal = custody::configured(&config).map_err(StartError::SealKey)?;
         let store = database::open(&config).await.map_err(StartError::Database)?;
@@ -144,7 +145,7 @@ impl AppState {
             limits: Limits::new(&config.limits),
             nonces: ArcSwap::from_pointee(nonces),
             origin: config.origin(),
-            signatures: Signatures::default(),
+            signatures: Signatures::new(started),
             stopping: watch::Sender::new(false),
             store,
             team,

@@ -9,6 +9,7 @@ use usher_benches::{float, percentile_ms};
 use usher_ca::{CaPublicKey, verify_at};
 
 use crate::{
+    kms::Pace,
     process::Running,
     team::Team,
     wire::{Wire, now},
@@ -92,6 +93,40 @@ impl Load {
             cpu_us: cpu / count,
             rss_mib: broker.rss_mib(),
         }
+    }
+}
+
+impl Load {
+    /// Each connection thinks between two requests; the times of the requests.
+    pub(crate) async fn paced(self, broker: &Running, pace: Pace) -> Vec<Duration> {
+        let mut running = JoinSet::new();
+        let end = Instant::now() + pace.time;
+        let _alive = broker;
+        for (mut wire, requests) in self.connections {
+            let authorities = Arc::clone(&self.authorities);
+            running.spawn(async move {
+                let mut times = Vec::new();
+                for (number, request) in requests.iter().enumerate() {
+                    // The first one opens keys and connections.
+                    if number > 0 {
+                        pace.think().await;
+                    }
+                    let before = Instant::now();
+                    let answer = wire.exchange(request).await;
+                    let took = before.elapsed();
+                    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+                    check(&answer.body, &authorities, number % SAMPLE == 0);
+                    if number > 0 {
+                        times.push(took);
+                    }
+                    if Instant::now() >= end {
+                        break;
+                    }
+                }
+                times
+            });
+        }
+        running.join_all().await.into_iter().flatten().collect()
     }
 }
 

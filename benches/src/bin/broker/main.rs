@@ -14,6 +14,7 @@
 )]
 
 mod bulk;
+mod kms;
 mod load;
 mod process;
 mod team;
@@ -25,6 +26,7 @@ use clap::Parser;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    kms::{KmsOptions, Service},
     load::{Figures, Load},
     process::Broker,
     team::Team,
@@ -61,6 +63,8 @@ pub(crate) struct Options {
     /// Users in the database, each in twenty groups.
     #[arg(long, default_value_t = 100)]
     users: u32,
+    #[command(flatten)]
+    kms: KmsOptions,
 }
 
 fn main() {
@@ -73,15 +77,25 @@ fn main() {
 
 async fn measure(options: &Options) {
     let directory = tempfile::tempdir().unwrap();
-    let broker = Broker::init(&options.broker, directory.path());
+    let service = options.kms.kms.map(|_| Service::start(directory.path()));
+    let settings = service.as_ref().map(Service::section);
+    let broker = Broker::init(&options.broker, directory.path(), settings.as_deref().unwrap_or_default());
     let running = broker.serve(LOAD_CORE).await;
-    let mut team = Team::make(&running).await;
+    let mut team = Team::make(&running, if service.is_some() { "aws-kms" } else { "software" }).await;
     running.stop().await;
     bulk::fill(&running.database(), options).await;
 
     let running = broker.serve(BROKER_CORE).await;
     team.targets = bulk::targets(&running.database()).await;
     team.connect(&running).await;
+    if let Some((service, time)) = service.zip(options.kms.kms) {
+        let figures = service.measure(&running, &mut team, options, Duration::from_millis(time)).await;
+        running.stop().await;
+        if options.json {
+            println!("{figures}");
+        }
+        return;
+    }
     let idle = running.rss_mib();
     let verification = process::verification_us();
     let mut measured = Vec::new();

@@ -75,7 +75,8 @@ fn command(binary: &Path) -> Command {
 }
 
 impl Broker {
-    pub(crate) fn init(binary: &Path, directory: &Path) -> Self {
+    /// `more` is put behind its configuration.
+    pub(crate) fn init(binary: &Path, directory: &Path, more: &str) -> Self {
         let data = directory.join("data");
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -91,7 +92,7 @@ impl Broker {
         let config = fs::read_to_string(&file).unwrap();
         let kept = config.lines().filter(|line| !["[limits]", "[log]"].contains(&line.trim()));
         let kept = kept.collect::<Vec<_>>().join("\n");
-        fs::write(&file, format!("{kept}\n{SETTINGS}")).unwrap();
+        fs::write(&file, format!("{kept}\n{SETTINGS}{more}")).unwrap();
         Self { binary: binary.to_owned(), data, address }
     }
 

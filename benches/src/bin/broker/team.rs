@@ -31,7 +31,7 @@ pub(crate) struct Team {
 }
 
 impl Team {
-    pub(crate) async fn make(running: &Running) -> Self {
+    pub(crate) async fn make(running: &Running, custody: &str) -> Self {
         let dialer = Dialer::new(running.address, &running.root);
         let store = Store::open(&running.database()).await.unwrap();
         let admin = session(&store, "admin").await;
@@ -40,7 +40,7 @@ impl Team {
             Self { dialer, wire, nonce: String::new(), users: vec![], authorities: vec![], targets: vec![] };
         team.call(&admin, "POST", "/v1/groups", json!({"name": "load"})).await;
         for project in 0..PROJECTS {
-            team.project(&admin, &format!("load-{project}")).await;
+            team.project(&admin, &format!("load-{project}"), custody).await;
         }
         for user in 0..USERS {
             let name = format!("load-{user}");
@@ -52,8 +52,8 @@ impl Team {
         team
     }
 
-    async fn project(&mut self, admin: &Caller, name: &str) {
-        self.call(admin, "POST", "/v1/projects", json!({"name": name})).await;
+    async fn project(&mut self, admin: &Caller, name: &str, custody: &str) {
+        self.call(admin, "POST", "/v1/projects", json!({"name": name, "custody": custody})).await;
         let role = json!({"server_access": true, "server_admin": false});
         self.call(admin, "PUT", &format!("/v1/projects/{name}/groups/load"), role).await;
         let body = json!({"project": name, "description": "bench", "max_uses": SERVERS});

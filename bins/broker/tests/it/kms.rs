@@ -19,8 +19,8 @@ use usher_testkit::{
 
 use crate::team::{Agent, Caller, Reply, Team, ssh_key};
 
-struct Kms {
-    stub: Stub,
+pub(crate) struct Kms {
+    pub(crate) stub: Stub,
     config: KmsConfig,
     _directory: TempDir,
 }
@@ -39,9 +39,10 @@ fn kms() -> Kms {
     Kms { stub, config, _directory: directory }
 }
 
-struct Shop {
-    kms: Kms,
-    team: Team,
+/// A team with a project, a person and a server.
+pub(crate) struct Shop {
+    pub(crate) kms: Kms,
+    pub(crate) team: Team,
     admin: Caller,
     alice: Caller,
     web: Agent,
@@ -49,7 +50,7 @@ struct Shop {
 
 impl Shop {
     /// The team in one custody, its project as the team, or in another one.
-    async fn new(team: Custody, project: Value) -> Self {
+    pub(crate) async fn new(team: Custody, project: Value) -> Self {
         let kms = kms();
         let team = Team::in_custody(team, Some(kms.config.clone())).await;
         let admin = team.session("admin").await;
@@ -65,7 +66,7 @@ impl Shop {
     }
 
     /// Serial numbers do not matter here, but whose signature it is does.
-    async fn connects(&self) {
+    pub(crate) async fn connects(&self) {
         let connection = self.connect().await.ok();
         let project = self.team.get(&self.admin, "/v1/projects/shop").await.ok();
         let trusted = CaPublicKey::parse(project["ssh_user_ca"][0].as_str().unwrap()).unwrap();
@@ -90,7 +91,7 @@ impl Shop {
         keys::all(&mut reader, purpose).await.unwrap().iter().map(|key| key.custody).collect()
     }
 
-    async fn arn(&self, purpose: KeyPurpose) -> String {
+    pub(crate) async fn arn(&self, purpose: KeyPurpose) -> String {
         let mut reader = self.team.app.store().read().await.unwrap();
         String::from_utf8(keys::all(&mut reader, purpose).await.unwrap()[0].sealed.clone()).unwrap()
     }

@@ -26,6 +26,7 @@ mod operation;
 mod proofs;
 mod races;
 mod re_seal;
+mod reconcile;
 mod repeats;
 mod rotation;
 mod set_up;
