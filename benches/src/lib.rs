@@ -12,6 +12,7 @@ use std::{net::IpAddr, time::Duration};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use getrandom::SysRng;
+use mimalloc::MiMalloc;
 use rand_core::UnwrapErr;
 use usher_ca::{
     CheckedKey, LocalKey as _, PortableP256, Signer, SourceAddresses, SubjectKey,
@@ -29,6 +30,10 @@ use usher_policy::{
 };
 use usher_testkit::{NOW, fixture, rng};
 use usher_types::{GroupId, Period, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
+
+/// What is measured allocates as it does in the broker.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What that many of a hundred took at most, in milliseconds; `sorted` is.
 #[must_use]

@@ -35,8 +35,10 @@ impl Bulk {
         rows: impl IntoIterator<Item = Value<'q>>,
     ) -> Result<u64, StoreError> {
         let texts = if conn.is_sqlite() {
-            // Numbers are names to SQLite, and it looks for each among all.
-            self.sqlite.get_or_init(|| texts(self.one, |_number| "?".to_owned()))
+            // Numbers are names to SQLite, and it looks for each among all. A row that is wrong ends the transaction:
+            // SQLite need not keep the means to undo the rows before it alone.
+            let one = || self.one.replacen("INSERT", "INSERT OR FAIL", 1);
+            self.sqlite.get_or_init(|| texts(&one(), |_number| "?".to_owned()))
         } else {
             self.postgres.get_or_init(|| texts(self.one, |number| format!("${number}")))
         };

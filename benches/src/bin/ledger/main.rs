@@ -158,7 +158,11 @@ fn item(epoch: Epoch) -> Item {
             certificates: vec![certificate],
             created_at: NOW,
             expires_at: NOW,
-            request: RequestName { jkt: Sha256::of(b"device"), jti: digest.to_string(), content: digest },
+            request: RequestName {
+                jkt: Sha256::of(b"device"),
+                jti: digest.to_string()[..22].to_owned(),
+                content: digest,
+            },
             // As long as the answer for a direct connection.
             answer: format!("{{\"certificate\":\"{}\"}}", "A".repeat(1300)),
         },
