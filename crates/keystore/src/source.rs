@@ -3,12 +3,13 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use tempfile::NamedTempFile;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -148,20 +149,18 @@ impl SealKey {
     }
 }
 
+/// The whole file or none, mode 0600, however the process ends: half a key would be taken for a damaged one.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SealKeyError> {
     let failed = |source| SealKeyError::File { path: path.to_owned(), source };
-    let mut file = match File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(SealKeyError::Exists { path: path.to_owned() });
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
-    }
-    Ok(())
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut file = NamedTempFile::new_in(parent).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist_noclobber(path).map_err(|refused| match refused.error.kind() {
+        ErrorKind::AlreadyExists => SealKeyError::Exists { path: path.to_owned() },
+        _ => failed(refused.error),
+    })?;
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
 fn read_private(path: &Path, owners: &[u32], forbidden: u32) -> Result<Zeroizing<Vec<u8>>, SealKeyError> {

@@ -67,6 +67,7 @@ pub mod tokens;
 mod tx;
 pub mod users;
 mod values;
+mod wal;
 
 pub use conn::Conn;
 pub use error::{ConnectError, OpenError, StoreError};

@@ -160,7 +160,7 @@ fn item(epoch: Epoch) -> Item {
             expires_at: NOW,
             request: RequestName {
                 jkt: Sha256::of(b"device"),
-                jti: digest.to_string()[..22].to_owned(),
+                jti: random.iter().map(|byte| format!("{byte:02x}")).collect(),
                 content: digest,
             },
             // As long as the answer for a direct connection.

@@ -128,7 +128,8 @@ async fn create(
     let custody = custody(&app, &project, wanted).await?;
     let ssh = make::of_project(&app, &project, KeyPurpose::SshUserCa, 1, custody, info.now).await?;
     let x509 = make::of_project(&app, &project, KeyPurpose::X509Ca, 1, custody, info.now).await;
-    let made = [make::kept(&app, &[Made::of(&ssh)], x509).await?, ssh];
+    let x509 = make::kept(&app, &[Made::of(&ssh)], x509).await?;
+    let made = [ssh, x509];
     let stored = async { store(begin(&app, &caller, info).await?, project, &made).await };
     make::kept(&app, &made.each_ref().map(Made::of), stored.await).await
 }

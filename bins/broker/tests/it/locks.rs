@@ -44,6 +44,7 @@ impl Shop {
     }
 
     async fn document(&self) -> Value {
+        self.team.told().await;
         let path = "/v1/agent/state?v=1&generation=0&server_generation=0&wait=0";
         let state = self.team.get(&self.web.caller, path).await.ok();
         let read = |part: &str| -> Value {

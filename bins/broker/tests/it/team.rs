@@ -153,6 +153,11 @@ impl Team {
         self.only.store(broker, Ordering::Relaxed);
     }
 
+    /// From here on brokers are asked in turn.
+    pub(crate) fn any(&self) {
+        self.only.store(ALL, Ordering::Relaxed);
+    }
+
     /// As if every broker had heard of the last change already. Decisions need no such thing; what agents are sent does.
     pub(crate) async fn told(&self) {
         for (app, _router) in &self.brokers {
