@@ -24,7 +24,7 @@ use usher_store::{
     connections::{CertificateRow, NewConnection, RequestName},
 };
 use usher_testkit::{NOW, fixture};
-use usher_types::{ConnectionId, Principal, Sha256};
+use usher_types::{ConnectionId, Principal, Sha256, UnixTime};
 
 #[derive(Debug, Parser)]
 #[command(about = "Connections per second that the store records")]
@@ -77,10 +77,11 @@ fn main() {
 async fn measure(options: &Options) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("usher.db")).await.unwrap();
-    let mut figures = Map::new();
+    let (mut figures, mut all) = (Map::new(), 0);
     for submitters in &options.submitters {
         let (rows, mut latencies) = run(&store, *submitters, Duration::from_secs(options.seconds)).await;
         latencies.sort_unstable();
+        all += latencies.len();
         let (p50, p99) = (percentile_ms(&latencies, 50), percentile_ms(&latencies, 99));
         if !options.json {
             println!("{submitters:>4} submitters  {rows:>7.0} rows/s  p50 {p50:>6.2} ms  p99 {p99:>6.2} ms");
@@ -88,8 +89,13 @@ async fn measure(options: &Options) {
         let value: Value = json!({ "rows_per_second": rows.round(), "p50_ms": p50, "p99_ms": p99 });
         figures.insert(submitters.to_string(), value);
     }
+    store.close().await;
+    let database = std::fs::metadata(directory.path().join("usher.db")).unwrap().len();
+    let bytes = database / u64::try_from(all.max(1)).unwrap();
     if options.json {
-        println!("{}", json!({ "submitters": figures }));
+        println!("{}", json!({ "submitters": figures, "bytes_per_row": bytes }));
+    } else {
+        println!("{bytes} bytes of database each");
     }
 }
 
@@ -102,7 +108,8 @@ async fn run(store: &Store, submitters: usize, time: Duration) -> (f64, Vec<Dura
             let mut latencies = Vec::new();
             let mut before = Instant::now();
             while before < start + time {
-                let (_, outcome) = store.issue(item(epoch)).await.unwrap();
+                let (_, outcome) =
+                    store.issue(item(epoch, NOW.saturating_add(start.elapsed()))).await.unwrap();
                 assert_eq!(outcome, Outcome::Recorded);
                 let now = Instant::now();
                 latencies.push(now - before);
@@ -115,10 +122,11 @@ async fn run(store: &Store, submitters: usize, time: Duration) -> (f64, Vec<Dura
     (float(latencies.len()) / start.elapsed().as_secs_f64(), latencies)
 }
 
-fn item(epoch: Epoch) -> Item {
+/// Ids begin with their time, as the broker's do.
+fn item(epoch: Epoch, now: UnixTime) -> Item {
     let mut random = [0; 10];
     getrandom::fill(&mut random).unwrap();
-    let id = ConnectionId::new(NOW, random);
+    let id = ConnectionId::new(now, random);
     let login = "alice".parse().unwrap();
     let principal = Principal::login(&login, fixture::server(1));
     let digest = Sha256::of(&random);
