@@ -67,7 +67,6 @@ pub mod tokens;
 mod tx;
 pub mod users;
 mod values;
-mod wal;
 
 pub use conn::Conn;
 pub use error::{ConnectError, OpenError, StoreError};

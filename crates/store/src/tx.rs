@@ -139,7 +139,6 @@ impl WriteTx {
         let before = chain.forget();
         conn.commit().await?;
         chain.remember(head.or(before));
-        store.committed();
         if changed {
             changes.send_modify(|known| *known = bumped.unwrap_or(*known).max(*known));
         }

@@ -77,6 +77,8 @@ impl Service {
         for concurrency in &options.concurrency {
             let pace = Pace { concurrency: *concurrency, time };
             let (bare, kept) = self.on_the_brokers_core(pace);
+            // The broker has closed what was idle meanwhile.
+            team.connect(running).await;
             let load = Load::prepare(team, *concurrency, time).await;
             let whole = load.paced(running, pace).await;
             let row = [("sdk", bare), ("keystore", kept), ("broker", whole)].map(|(name, mut times)| {

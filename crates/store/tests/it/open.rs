@@ -59,19 +59,3 @@ async fn readers_cannot_write() {
     let error = sqlx::query("DELETE FROM epoch").execute(reader.as_sqlite().unwrap()).await.unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");
 }
-
-#[tokio::test]
-async fn what_was_committed_comes_into_the_database_file_while_it_is_open() {
-    let db = Db::new().await;
-    let mut tx = db.store.begin().await.unwrap();
-    assert!(team::create(&mut tx, &"copied-back".parse().unwrap(), NOW).await.unwrap());
-    tx.commit().await.unwrap();
-    let is_in = || std::fs::read(db.address()).unwrap().windows(11).any(|window| window == b"copied-back");
-    let deadline = std::time::Duration::from_secs(60);
-    let copied = async {
-        while !is_in() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(deadline, copied).await.unwrap();
-}
