@@ -13,7 +13,7 @@ use usher_types::UnixTime;
 /// Addresses that are kept of each kind of failure.
 const SAMPLE: usize = 10;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counter {
     count: u64,
     since: UnixTime,
@@ -42,12 +42,12 @@ impl Failures {
 
     /// Writes the counters down and starts anew. When the database fails they are lost, not the request.
     pub(crate) async fn write_down(&self, store: &Store, now: UnixTime) -> Result<(), StoreError> {
-        let counters = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        if counters.is_empty() {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if written.is_empty() {
             return Ok(());
         }
         let mut tx = store.begin().await?;
-        for (kind, counter) in counters {
+        for (kind, counter) in &written {
             tracing::warn!(kind, count = counter.count, addresses = ?counter.addresses, "unauthenticated failures");
             tx.audit(&Record {
                 at: now,
@@ -58,11 +58,25 @@ impl Failures {
                     count: counter.count,
                     since: counter.since,
                     until: now,
-                    addresses: counter.addresses.into_iter().collect(),
+                    addresses: counter.addresses.iter().copied().collect(),
                 },
             })
             .await?;
         }
+        // Not before: whoever gives up on the way here leaves the counts to the next.
+        self.forget(written, now);
         tx.commit().await
+    }
+
+    /// Takes off what was written down; what came meanwhile stays.
+    fn forget(&self, written: BTreeMap<&'static str, Counter>, now: UnixTime) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, written) in written {
+            if let Some(counter) = counters.get_mut(kind) {
+                counter.count = counter.count.saturating_sub(written.count);
+                counter.since = now;
+            }
+        }
+        counters.retain(|_, counter| counter.count > 0);
     }
 }
