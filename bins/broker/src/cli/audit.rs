@@ -35,7 +35,7 @@ pub(super) enum AuditCommand {
     Export(Export),
     /// Print the public keys that sign checkpoints, to be kept elsewhere.
     Keys(Place),
-    /// Compare what the keeper of keys counted with the log. Ends with 9 when they do not agree.
+    /// Compare the signatures that AWS KMS made, as CloudTrail tells, with the log. Ends with 9 when they do not agree.
     Reconcile(reconcile::Reconcile),
     /// Check every row, every chain and every checkpoint. Ends with 9 when something is wrong with the log.
     Verify(Verify),

@@ -31,7 +31,7 @@ pub(super) struct Reconcile {
 
 /// CloudTrail and the log do not agree.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{0} of the counts do not agree with the audit log")]
+#[error("CloudTrail and the audit log do not agree about {0} days of keys")]
 pub(super) struct Mismatch(usize);
 
 pub(super) async fn run(options: Reconcile, output: Output) -> Result<()> {

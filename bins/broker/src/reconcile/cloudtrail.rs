@@ -154,9 +154,8 @@ impl Found<'_> {
     /// `ACCOUNT_CloudTrail_REGION_20261124T0005Z_RANDOM.json.gz`: the time is that of the delivery.
     fn may_hold(&self, name: &str) -> bool {
         let day = name.split('_').find_map(|part| {
-            let (day, time) =
-                part.split_once('T').filter(|(day, time)| day.len() == 8 && time.ends_with('Z'))?;
-            let _minute = time;
+            let (day, _minute) =
+                part.split_once('T').filter(|(day, minute)| day.len() == 8 && minute.ends_with('Z'))?;
             format!("{}-{}-{}", day.get(..4)?, day.get(4..6)?, day.get(6..)?).parse::<Day>().ok()
         });
         let last = Day::of(self.period.last.begin().saturating_add(DAY).saturating_add(LATE));
