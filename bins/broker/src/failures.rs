@@ -80,3 +80,42 @@ impl Failures {
         counters.retain(|_, counter| counter.count > 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use usher_store::audit;
+    use usher_testkit::NOW;
+
+    use super::*;
+
+    async fn counts(store: &Store) -> Vec<u64> {
+        let rows = audit::page(&mut store.read().await.unwrap(), 0, 100).await.unwrap();
+        let events = rows.iter().map(|row| serde_json::from_slice::<serde_json::Value>(&row.bytes).unwrap());
+        events.filter_map(|row| row["event"]["count"].as_u64()).collect()
+    }
+
+    #[tokio::test]
+    async fn each_failure_is_written_down_once_also_after_somebody_gave_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("usher.db")).await.unwrap();
+        let failures = Failures::default();
+        let count = || failures.count("set_up_code", "192.0.2.7".parse().unwrap(), NOW);
+        count();
+        count();
+
+        let others_turn = store.begin().await.unwrap();
+        let given_up = tokio::time::timeout(Duration::ZERO, failures.write_down(&store, NOW)).await;
+        assert!(given_up.is_err(), "it waits for its turn");
+        count();
+        drop(others_turn);
+
+        failures.write_down(&store, NOW).await.unwrap();
+        failures.write_down(&store, NOW).await.unwrap();
+        assert_eq!(counts(&store).await, [3]);
+        count();
+        failures.write_down(&store, NOW).await.unwrap();
+        assert_eq!(counts(&store).await, [3, 1]);
+    }
+}
