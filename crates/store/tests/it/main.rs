@@ -9,6 +9,7 @@
 mod accounts;
 mod audit;
 mod audit_follow;
+mod batches;
 mod connections;
 mod credentials;
 mod desired;

@@ -12,6 +12,8 @@ mod accounts;
 mod audit;
 #[path = "../it/audit_follow.rs"]
 mod audit_follow;
+#[path = "../it/batches.rs"]
+mod batches;
 mod brokers;
 #[path = "../it/connections.rs"]
 mod connections;
