@@ -32,6 +32,7 @@ mod checkpoint;
 mod event;
 mod export;
 mod fault;
+mod parts;
 mod record;
 mod text;
 mod verify;
@@ -40,12 +41,13 @@ pub use chain::{ChainRow, Head, ParseWriterError, WriterId, chain_hash};
 pub use checkpoint::{
     Checkpoint, CheckpointError, MAX_CHECKPOINT_LENGTH, SignedCheckpoint, checkpoint_sign_input, thumbprint,
 };
-pub use event::{
-    CertificateKind, Event, ForwardingRule, IssuedCertificate, KeyCount, Network, ProjectSettings, Role,
-    RoleInProject, ServerPlace, SessionPurpose, UserProperties,
-};
+pub use event::Event;
 pub use export::{Line, LineError, MAX_LINE_LENGTH};
 pub use fault::{CheckpointFault, Fault, MAX_FAULTS, Report, RowFault, Witness};
+pub use parts::{
+    CertificateKind, ForwardingRule, IssuedCertificate, KeyCount, Network, ProjectSettings, Role,
+    RoleInProject, ServerPlace, SessionPurpose, UserProperties,
+};
 pub use record::{Actor, DecodeError, EncodeError, MAX_RECORD_LENGTH, Record, decode, encode};
 pub use text::{
     Code, Day, KeyId, KeyPlace, ParseDayError, ParseKeyIdError, ParseKeyPlaceError, ParseRestrictionError,

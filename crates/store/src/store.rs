@@ -114,7 +114,7 @@ impl Store {
             // A statement that writes many rows keeps the means to undo them: not in a file.
             .pragma("temp_store", "MEMORY")
             // Pages that change with every commit are copied back a tenth as often. Copied beside the writer, four times a
-            // second, they made the slowest hundredth of requests twice as slow: both want the same disk.
+            // second, they made the slowest hundredth of requests twice as slow.
             .pragma("wal_autocheckpoint", "10000")
             .statement_cache_capacity(STATEMENTS_KEPT);
         let writer = SqlitePoolOptions::new()

@@ -20,6 +20,7 @@ mod kms;
 mod ledger;
 mod limits;
 mod locks;
+mod meanwhile;
 mod memory;
 mod openapi;
 mod operation;

@@ -25,6 +25,8 @@ mod ledger;
 mod limits;
 #[path = "../it/locks.rs"]
 mod locks;
+#[path = "../it/meanwhile.rs"]
+mod meanwhile;
 #[path = "../it/memory.rs"]
 mod memory;
 #[path = "../it/races.rs"]

@@ -1,0 +1,152 @@
+//! What events are made of: settings, places, counts. Add fields that may be absent at the end; never change what is there.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use usher_types::{DisplayName, Label, Principal, Sha256};
+
+use crate::{Code, KeyId, Serial, text::as_text};
+
+/// A network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many bits of it all its addresses share.
+    pub prefix_length: u8,
+}
+
+/// What a server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Forwards to others as well.
+    Bastion,
+    /// Is logged in to.
+    Target,
+}
+
+/// What certificates may forward on targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardingRule {
+    /// Everything that sshd allows.
+    All,
+    /// Client to server only.
+    Local,
+    /// Nothing.
+    Off,
+}
+
+/// What a connection was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionPurpose {
+    /// A command, file transfer or tunnel.
+    Command,
+    /// Somebody at a terminal.
+    Interactive,
+}
+
+/// One certificate of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuedCertificate {
+    /// Its serial.
+    pub serial: Serial,
+    /// SHA-256 of the certificate's bytes.
+    pub sha256: Sha256,
+    /// Its one principal: names server and account.
+    #[serde(with = "as_text")]
+    pub principal: Principal,
+    /// The CA key that signed it, as `key.create` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Sha256>,
+    /// Which kind of certificate.
+    #[serde(default, skip_serializing_if = "CertificateKind::is_ssh")]
+    pub kind: CertificateKind,
+}
+
+/// Kind of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateKind {
+    /// OpenSSH's; not written down, because nearly all are.
+    #[default]
+    Ssh,
+    /// X.509, for the listener of the server's agent.
+    X509,
+}
+
+impl CertificateKind {
+    fn is_ssh(&self) -> bool {
+        *self == Self::Ssh
+    }
+}
+
+/// A server's place among the routes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPlace {
+    /// What it is for.
+    pub role: Role,
+    /// The bastion group it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bastion_group: Option<Label>,
+    /// The bastion group it is reached through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Label>,
+}
+
+/// What a group may do in a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleInProject {
+    /// Members may log in.
+    pub server_access: bool,
+    /// Members may use sudo.
+    pub server_admin: bool,
+}
+
+/// How many signatures a key was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyCount {
+    /// The key.
+    pub key: KeyId,
+    /// Requests.
+    pub sent: u64,
+    /// Answers: a request without one may have been executed all the same.
+    pub made: u64,
+}
+
+/// Settings of a project; absent ones are not spoken about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectSettings {
+    /// Lifetime of certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_lifetime_seconds: Option<u32>,
+    /// Skew of clocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<u32>,
+    /// Forwarding rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_forwarding: Option<ForwardingRule>,
+    /// Sudo rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_sudo: Option<Code>,
+}
+
+/// Properties of a user; absent ones are not spoken about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserProperties {
+    /// Display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<DisplayName>,
+    /// Whether it administers the team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team_admin: Option<bool>,
+}
