@@ -64,7 +64,7 @@ async fn watch_epoch(app: &AppState) {
             tracing::error!(cause = %Chain(&error), "the epoch could not be read");
         }
         if app.signatures().are_only_here(app.keystore()) {
-            count_signatures(app, Extent::Due, app.now()).await;
+            count_signatures(app, Extent::Due).await;
         }
     }
 }
@@ -89,14 +89,14 @@ async fn each_minute(app: &AppState, certificate: &Certificate) {
         if let Err(error) = sweep(app, now).await {
             tracing::error!(cause = %Chain(&error), "expired rows could not be deleted");
         }
-        count_signatures(app, Extent::Due, now).await;
+        count_signatures(app, Extent::Due).await;
         checkpoint(app, now).await;
     }
 }
 
 /// Writes down what outside custody was asked for.
-pub(crate) async fn count_signatures(app: &AppState, extent: Extent, now: UnixTime) {
-    if let Err(error) = app.signatures().write_down(app, extent, now).await {
+pub(crate) async fn count_signatures(app: &AppState, extent: Extent) {
+    if let Err(error) = app.write_down_signatures(extent).await {
         tracing::error!(cause = %Chain(&error), "signatures could not be written down");
     }
 }

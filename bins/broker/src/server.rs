@@ -141,7 +141,7 @@ impl Server {
         if let Err(error) = app.failures().write_down(app.store(), app.now()).await {
             tracing::error!(cause = %usher_telemetry::Chain(&error), "failures could not be written down");
         }
-        housekeeping::count_signatures(&app, Extent::All, app.now()).await;
+        housekeeping::count_signatures(&app, Extent::All).await;
         // The last one, so that nothing of this run is left unsigned.
         housekeeping::checkpoint(&app, app.now()).await;
         exporters.finish().await;

@@ -6,15 +6,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use usher_audit::{Actor, Event, KeyCount, Record};
 use usher_keystore::{Keystore, KmsSignatures};
-use usher_store::StoreError;
+use usher_store::{Store, StoreError};
 use usher_types::UnixTime;
 
-use crate::AppState;
+use crate::Clock;
 
 /// Keys of one row; keeps rows small.
 const KEYS_PER_ROW: usize = 256;
@@ -60,7 +60,7 @@ impl Signatures {
 
     /// Whether something was asked for that stands nowhere else: neither a certificate nor a checkpoint.
     pub(crate) fn are_only_here(&self, keystore: &Keystore) -> bool {
-        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.noted();
         keystore.kms_signatures().iter().any(|key| {
             let is_only_here = key.id.starts_with("team/") && !is_of_checkpoints(&key.id);
             is_only_here && noted.counts.get(&key.id).copied().unwrap_or_default().0 < key.sent
@@ -70,15 +70,43 @@ impl Signatures {
     /// Writes down what was asked for since the last time.
     pub(crate) async fn write_down(
         &self,
-        app: &AppState,
+        store: &Store,
+        clock: &Clock,
+        asked: impl Fn() -> Vec<KmsSignatures>,
         extent: Extent,
-        now: UnixTime,
     ) -> Result<(), StoreError> {
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut after = Noted { counts: before.counts.clone(), until: now };
+        if self.since_last(asked(), extent, clock.now()).0.is_empty() {
+            return Ok(());
+        }
+        // What is counted is read only when it is this one's turn to write: nobody else writes the same then.
+        let mut tx = store.begin().await?;
+        let (counts, after) = self.since_last(asked(), extent, clock.now());
+        let before = self.noted().clone();
+        for counts in counts.chunks(KEYS_PER_ROW) {
+            let event = Event::KeySignatures { since: before.until, counts: counts.to_vec() };
+            let at = after.until;
+            tx.audit(&Record { at, actor: Actor::System, client_address: None, event }).await?;
+        }
+        // A commit that was begun goes on when the caller is gone; what it writes must not be written again.
+        *self.noted() = after;
+        let committed = tx.commit().await;
+        if committed.is_err() {
+            *self.noted() = before;
+        }
+        committed
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be written down, nothing when it can wait; and what is noted once it was.
+    fn since_last(&self, asked: Vec<KmsSignatures>, extent: Extent, now: UnixTime) -> (Vec<KeyCount>, Noted) {
+        let mut noted = self.noted();
+        let mut after = Noted { counts: noted.counts.clone(), until: now };
         let mut counts = Vec::new();
-        for key in app.keystore().kms_signatures() {
-            let (sent, made) = before.counts.get(&key.id).copied().unwrap_or_default();
+        for key in asked {
+            let (sent, made) = noted.counts.get(&key.id).copied().unwrap_or_default();
             let (more_sent, more_made) = (key.sent.saturating_sub(sent), key.made.saturating_sub(made));
             let Ok(id) = key.id.parse() else { continue };
             if more_sent > 0 || more_made > 0 {
@@ -87,23 +115,64 @@ impl Signatures {
             }
         }
         let few = |count: &KeyCount| is_of_checkpoints(count.key.as_str()) && count.sent < FEW_CHECKPOINTS;
-        if extent == Extent::Due && counts.iter().all(few) {
-            return Ok(());
+        if counts.is_empty() {
+            noted.until = after.until;
+        } else if extent == Extent::Due && counts.iter().all(few) {
+            counts.clear();
         }
-        if !counts.is_empty() {
-            let since = before.until;
-            let mut tx = app.store().begin().await?;
-            for counts in counts.chunks(KEYS_PER_ROW) {
-                let event = Event::KeySignatures { since, counts: counts.to_vec() };
-                tx.audit(&Record { at: now, actor: Actor::System, client_address: None, event }).await?;
-            }
-            tx.commit().await?;
-        }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = after;
-        Ok(())
+        (counts, after)
     }
 }
 
 fn is_of_checkpoints(key: &str) -> bool {
     key.starts_with("team/audit/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
+
+    use usher_store::audit;
+    use usher_testkit::NOW;
+
+    use super::*;
+
+    async fn written(store: &Store) -> Vec<u64> {
+        let rows = audit::page(&mut store.read().await.unwrap(), 0, 100).await.unwrap();
+        let rows = rows.iter().map(|row| serde_json::from_slice::<serde_json::Value>(&row.bytes).unwrap());
+        rows.filter_map(|row| row["event"]["counts"][0]["sent"].as_u64()).collect()
+    }
+
+    /// What is in the log twice would excuse a signature that somebody stole.
+    #[tokio::test]
+    async fn each_signature_is_written_down_once_whoever_writes_and_gives_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("usher.db")).await.unwrap();
+        let (clock, count) = (Clock::fixed(NOW), AtomicU64::new(3));
+        let asked = || {
+            let sent = count.load(Ordering::Relaxed);
+            vec![KmsSignatures { id: "team/state/1".to_owned(), sent, made: sent }]
+        };
+        let signatures = Signatures::new(NOW);
+        let write = || signatures.write_down(&store, &clock, asked, Extent::Due);
+
+        let turn = store.begin().await.unwrap();
+        assert!(tokio::time::timeout(Duration::ZERO, write()).await.is_err(), "it waits for its turn");
+        let both = async { tokio::join!(write(), write()) };
+        let (ended, ()) = tokio::join!(both, async {
+            tokio::task::yield_now().await;
+            count.store(5, Ordering::Relaxed);
+            drop(turn);
+        });
+        assert!(ended.0.is_ok() && ended.1.is_ok(), "{ended:?}");
+        assert_eq!(written(&store).await, [5]);
+        write().await.unwrap();
+        assert_eq!(written(&store).await, [5]);
+        count.store(6, Ordering::Relaxed);
+        write().await.unwrap();
+        assert_eq!(written(&store).await, [5, 1]);
+    }
 }

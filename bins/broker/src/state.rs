@@ -17,7 +17,7 @@ use crate::{
     hot::Hot,
     keys,
     limits::Limits,
-    signatures::Signatures,
+    signatures::{Extent, Signatures},
     tls::{AuthorityError, TeamAuthority},
     verifier::AwsLcVerifier,
     x509::ReadCertificates,
@@ -274,6 +274,12 @@ impl AppState {
     /// Counters of unauthenticated failures.
     pub(crate) fn failures(&self) -> &Failures {
         &self.0.failures
+    }
+
+    /// Writes down what outside custody was asked for.
+    pub(crate) async fn write_down_signatures(&self, extent: Extent) -> Result<(), StoreError> {
+        let asked = || self.keystore().kms_signatures();
+        self.signatures().write_down(self.store(), &self.0.clock, asked, extent).await
     }
 
     /// What was written down about signatures of outside custody.
