@@ -37,6 +37,7 @@
 mod authenticated;
 pub mod dpop;
 mod key;
+pub mod naming;
 pub mod pkce;
 mod record;
 mod session;

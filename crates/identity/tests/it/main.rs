@@ -5,6 +5,7 @@
 mod fixture;
 mod key;
 mod mutants;
+mod naming;
 mod nonce;
 mod pkce;
 mod proof;
