@@ -195,7 +195,7 @@ impl Client {
     /// and the broker does nothing twice.
     async fn send(&self, call: &Call) -> Result<Answer, CallError> {
         let deadline = Instant::now() + self.0.timeout + call.wait;
-        let jti = Jti::new(random()?);
+        let jti = Jti::at((self.0.clock)(), random()?);
         let mut attempt = 0;
         loop {
             let (error, wanted) = match self.attempt(call, jti, deadline).await {

@@ -43,10 +43,22 @@ pub struct ProofRequest<'a> {
 pub struct Jti([u8; 16]);
 
 impl Jti {
-    /// From 16 random bytes.
+    /// From 16 bytes of any kind that no other request of the key has.
     #[must_use]
-    pub const fn new(random: [u8; 16]) -> Self {
-        Self(random)
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// From the time and 10 random bytes, as a UUIDv7 is (RFC 9562 section 5.7): names of requests that were made
+    /// together lie together in the broker's index, which is several times cheaper to write.
+    #[must_use]
+    pub fn at(now: UnixTime, random: [u8; 10]) -> Self {
+        let [_, _, time @ ..] = now.as_millis().to_be_bytes();
+        let mut bytes = [0; 16];
+        for (slot, byte) in bytes.iter_mut().zip(time.into_iter().chain(random)) {
+            *slot = byte;
+        }
+        Self(bytes)
     }
 }
 

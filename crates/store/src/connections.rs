@@ -35,7 +35,7 @@ statements! {
     ASSIGNMENTS = "SELECT g.group_id, d.name, g.server_access, g.server_admin
         FROM project_groups g JOIN groups d ON d.id = g.group_id
         WHERE g.project_id = $1 AND g.removed_at IS NULL ORDER BY d.name";
-    ANSWERED = "SELECT body_hash, answer, created_at FROM connections WHERE jkt = $1 AND jti = $2";
+    ANSWERED = "SELECT content, answer, created_at FROM connections WHERE jkt = $1 AND jti = $2";
     FORGET_ANSWERS = "UPDATE connections SET answer = NULL WHERE answer IS NOT NULL AND created_at < $1";
 }
 
@@ -187,7 +187,7 @@ pub async fn repeated(
 ) -> Result<Option<Repeated>, StoreError> {
     let query = query(ANSWERED).bind(request.jkt.to_string()).bind(&request.jti);
     let Some(row) = query.fetch_optional(conn).await? else { return Ok(None) };
-    let content: Sha256 = row.parse("body_hash")?;
+    let content: Sha256 = row.parse("content")?;
     if content != request.content {
         return Ok(Some(Repeated::OtherContent));
     }

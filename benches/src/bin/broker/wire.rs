@@ -84,7 +84,7 @@ impl Dialer {
             body: body.as_bytes(),
             token: caller.token.as_ref(),
         };
-        let proof = make(&caller.key, &proof_request, Jti::new(random()), Some(nonce), now());
+        let proof = make(&caller.key, &proof_request, Jti::at(now(), random()), Some(nonce), now());
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ndpop: {proof}\r\n", self.address);
         if let Some(token) = &caller.token {
             head.push_str(&format!("authorization: DPoP {}\r\n", *token.reveal()));

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::{task::JoinSet, time::Instant};
 use usher_audit::{Actor, Event, IssuedCertificate, Record, Serial, SessionPurpose};
 use usher_benches::{float, percentile_ms};
+use usher_identity::dpop::Jti;
 use usher_policy::Purpose;
 use usher_store::{
     Epoch, Issuance, Outcome, Store, StoreError, Verdict, WriteTx,
@@ -168,7 +169,7 @@ fn item(epoch: Epoch, now: UnixTime) -> Item {
             expires_at: NOW,
             request: RequestName {
                 jkt: Sha256::of(b"device"),
-                jti: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+                jti: Jti::at(now, random).to_string(),
                 content: digest,
             },
             // As long as the answer for a direct connection.

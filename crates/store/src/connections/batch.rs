@@ -13,8 +13,8 @@ use crate::{
 
 statements! {
     INSERT = "INSERT INTO connections (id, project_id, server_id, user_id, device_id, session_id, login, purpose,
-            client_address, certificates, created_at, expires_at, jkt, jti, method, path, body_hash, answer)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'POST', '/v1/connections', $15, $16)
+            client_address, certificates, created_at, expires_at, jkt, jti, content, answer)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         ON CONFLICT DO NOTHING";
     IS_THERE = "SELECT 1 AS there FROM connections WHERE id = $1";
 }
