@@ -143,6 +143,7 @@ pub fn user() -> ApprovedUser {
         unix_user_name: "alice".parse().unwrap(),
         status: UserStatus::Active,
         team_admin: false,
+        connector_id: None,
         created_at: NOW,
     };
     let device = DeviceRecord {

@@ -147,6 +147,7 @@ async fn change(store: &Store, old: &SealKey, new: &SealKey, now: UnixTime) -> R
     let mut all = sealed::all(&mut tx).await?;
     for Sealed { place, bytes } in &mut all {
         let label = match place {
+            SealedPlace::ClientSecret(id) => KeyLabel::new(id.to_string(), Purpose::ClientSecret),
             SealedPlace::Key { id, purpose } => KeyLabel::new(id.as_str(), purpose_of(*purpose)),
             SealedPlace::TotpSecret(user) => KeyLabel::new(user.to_string(), Purpose::TotpSeed),
         };

@@ -365,6 +365,7 @@ async fn admin(
         unix_user_name,
         status: UserStatus::Active,
         team_admin: true,
+        connector_id: None,
         created_at: now,
     };
     users::create(tx, &user).await.map_err(InitError::User)?;
@@ -373,6 +374,7 @@ async fn admin(
         user_name: user.user_name.clone(),
         unix_user_name: user.unix_user_name.clone(),
         team_admin: true,
+        connector_id: None,
     };
     tx.audit(&record(created, now)).await?;
     new_set_up_code(tx, user.id, now).await.map_err(InitError::Store)

@@ -8,15 +8,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use usher_types::{
-    ConnectionId, DeviceId, DeviceName, DisplayName, GroupId, GroupName, HostName, Label, LockReason,
-    LoginName, ProjectId, ProjectSlug, SealKeyId, ServerId, SessionId, Sha256, TeamSlug, Thumbprint, TokenId,
-    UnixTime, UserId, UserName,
+    ConnectionId, ConnectorId, ConnectorName, DeviceId, DeviceName, DisplayName, GroupId, GroupName,
+    HostName, Label, LockReason, LoginName, ProjectId, ProjectSlug, SealKeyId, ServerId, SessionId, Sha256,
+    TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
 };
 
 use crate::{
-    Code, Day, ForwardingRule, Head, IssuedCertificate, KeyCount, KeyId, KeyPlace, Network, ProjectSettings,
-    Reported, Restriction, Role, RoleInProject, Serial, ServerPlace, SessionPurpose, UserProperties,
-    text::as_text,
+    Code, ConnectorProperties, Day, ForwardingRule, Head, IssuedCertificate, KeyCount, KeyId, KeyPlace,
+    Network, ProjectSettings, Reported, Restriction, Role, RoleInProject, Serial, ServerPlace,
+    SessionPurpose, UserProperties, text::as_text,
 };
 
 macro_rules! events {
@@ -94,6 +94,33 @@ events! {
         valid_before: UnixTime,
         /// One for each leg of each route.
         certificates: Vec<IssuedCertificate>,
+    }
+    /// An identity provider was connected.
+    ConnectorCreate = "connector.create" {
+        /// The connector.
+        connector_id: ConnectorId,
+        /// Its name.
+        connector_name: ConnectorName,
+        /// What was set.
+        settings: ConnectorProperties,
+    }
+    /// A connector was deleted.
+    ConnectorDelete = "connector.delete" {
+        /// The connector.
+        connector_id: ConnectorId,
+        /// Its name.
+        connector_name: ConnectorName,
+    }
+    /// A connector was changed.
+    ConnectorUpdate = "connector.update" {
+        /// The connector.
+        connector_id: ConnectorId,
+        /// How it is now.
+        settings: ConnectorProperties,
+        /// How it was.
+        before: ConnectorProperties,
+        /// Whether the broker's secret there was replaced.
+        secret_changed: bool,
     }
     /// A device may be used from now on.
     DeviceApprove = "device.approve" {
@@ -530,6 +557,9 @@ events! {
         unix_user_name: LoginName,
         /// Whether it administers the team.
         team_admin: bool,
+        /// The connector whose directory it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connector_id: Option<ConnectorId>,
     }
     /// A user was deleted.
     UserDelete = "user.delete" {
@@ -537,6 +567,15 @@ events! {
         user_id: UserId,
         /// Its name in the directory.
         user_name: UserName,
+    }
+    /// A user got its external id at an identity provider, for ever.
+    UserBind = "user.bind" {
+        /// The user.
+        user_id: UserId,
+        /// The connector.
+        connector_id: ConnectorId,
+        /// SHA-256 of the external id: it names a person elsewhere.
+        external_id: Sha256,
     }
     /// A user may do nothing from now on.
     UserDisable = "user.disable" {

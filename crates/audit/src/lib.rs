@@ -45,8 +45,8 @@ pub use event::Event;
 pub use export::{Line, LineError, MAX_LINE_LENGTH};
 pub use fault::{CheckpointFault, Fault, MAX_FAULTS, Report, RowFault, Witness};
 pub use parts::{
-    CertificateKind, ForwardingRule, IssuedCertificate, KeyCount, Network, ProjectSettings, Role,
-    RoleInProject, ServerPlace, SessionPurpose, UserProperties,
+    CertificateKind, ConnectorProperties, ForwardingRule, IssuedCertificate, KeyCount, Network,
+    ProjectSettings, Role, RoleInProject, ServerPlace, SessionPurpose, UserProperties,
 };
 pub use record::{Actor, DecodeError, EncodeError, MAX_RECORD_LENGTH, Record, decode, encode};
 pub use text::{

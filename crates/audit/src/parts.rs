@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use usher_types::{DisplayName, Label, Principal, Sha256};
 
-use crate::{Code, KeyId, Serial, text::as_text};
+use crate::{Code, KeyId, Reported, Serial, text::as_text};
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,26 @@ pub struct KeyCount {
     pub sent: u64,
     /// Answers: a request without one may have been executed all the same.
     pub made: u64,
+}
+
+/// Settings of a connector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorProperties {
+    /// The identity provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Reported>,
+    /// The broker's name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Reported>,
+    /// Which claim is the external id.
+    pub external_id_claim: Code,
+    /// Who is let in by an external id that nobody here has; `_` for `-`.
+    pub join_rule: Code,
+    /// Whether it is used.
+    pub active: bool,
+    /// SHA-256 of all settings, as they are stored.
+    pub settings: Sha256,
 }
 
 /// Settings of a project; absent ones are not spoken about.

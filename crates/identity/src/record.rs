@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 use usher_types::{
-    DeviceId, DeviceName, DisplayName, LoginName, SessionId, Sha256, Thumbprint, TokenId, UnixTime, UserId,
-    UserName,
+    ConnectorId, DeviceId, DeviceName, DisplayName, LoginName, SessionId, Sha256, Thumbprint, TokenId,
+    UnixTime, UserId, UserName,
 };
 
 /// Whether a user may do anything at all.
@@ -32,6 +32,8 @@ pub struct UserRecord {
     pub status: UserStatus,
     /// Whether it administers the team.
     pub team_admin: bool,
+    /// The connector whose directory it belongs to; none is the broker's own.
+    pub connector_id: Option<ConnectorId>,
     /// When it was created.
     pub created_at: UnixTime,
 }

@@ -22,6 +22,8 @@ const DOMAIN: &[u8] = b"usher-seal\0";
 pub enum Purpose {
     /// Signs heads of the audit log.
     Audit,
+    /// The broker's secret at an identity provider.
+    ClientSecret,
     /// What a page hands to the browser and gets back.
     Page,
     /// A project's SSH user CA.
@@ -42,6 +44,7 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::ClientSecret => "client-secret",
             Self::Page => "page",
             Self::SshUserCa => "ssh-user-ca",
             Self::State => "state",

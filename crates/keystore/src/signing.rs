@@ -141,6 +141,7 @@ fn is_ssh_ca(purpose: Purpose) -> bool {
     match purpose {
         Purpose::SshUserCa => true,
         Purpose::Audit
+        | Purpose::ClientSecret
         | Purpose::Page
         | Purpose::State
         | Purpose::TlsRoot

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use usher_types::{GroupId, GroupName, UnixTime, UserId, UserName};
+use usher_types::{ConnectorId, GroupId, GroupName, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
@@ -12,10 +12,11 @@ use crate::{
 };
 
 statements! {
-    BY_ID = "SELECT id, name, created_at FROM groups WHERE id = $1";
-    BY_NAME = "SELECT id, name, created_at FROM groups WHERE name = $1";
-    LIST = "SELECT id, name, created_at FROM groups ORDER BY name";
-    CREATE = "INSERT INTO groups (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    BY_ID = "SELECT id, name, connector_id, display_name, created_at FROM groups WHERE id = $1";
+    BY_NAME = "SELECT id, name, connector_id, display_name, created_at FROM groups WHERE name = $1";
+    LIST = "SELECT id, name, connector_id, display_name, created_at FROM groups ORDER BY name";
+    CREATE = "INSERT INTO groups (id, name, connector_id, display_name, created_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT DO NOTHING";
     IN_PROJECT = "SELECT p.slug FROM project_groups g JOIN projects p ON p.id = g.project_id
         WHERE g.group_id = $1 AND g.removed_at IS NULL ORDER BY p.slug LIMIT 1";
     DELETE = "DELETE FROM groups WHERE id = $1";
@@ -23,8 +24,8 @@ statements! {
         WHERE m.group_id = $1 ORDER BY u.user_name";
     ALL_MEMBERS = "SELECT m.group_id, u.user_name FROM group_members m JOIN users u ON u.id = m.user_id
         ORDER BY u.user_name";
-    OF_USER = "SELECT g.id, g.name, g.created_at FROM group_members m JOIN groups g ON g.id = m.group_id
-        WHERE m.user_id = $1 ORDER BY g.name";
+    OF_USER = "SELECT g.id, g.name, g.connector_id, g.display_name, g.created_at
+        FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.user_id = $1 ORDER BY g.name";
     ADD_MEMBER = "INSERT INTO group_members (group_id, user_id, added_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     REMOVE_MEMBER = "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2";
 }
@@ -36,13 +37,29 @@ pub struct Group {
     pub id: GroupId,
     /// Its name.
     pub name: GroupName,
+    /// The connector whose directory it belongs to; none is the broker's own.
+    pub connector_id: Option<ConnectorId>,
+    /// Its name as the identity provider spells it.
+    pub display_name: Option<String>,
     /// When it was created.
     pub created_at: UnixTime,
 }
 
 impl Group {
+    /// A group of the broker's own directory.
+    #[must_use]
+    pub fn local(id: GroupId, name: GroupName, created_at: UnixTime) -> Self {
+        Self { id, name, connector_id: None, display_name: None, created_at }
+    }
+
     fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self { id: row.parse("id")?, name: row.parse("name")?, created_at: row.time("created_at")? })
+        Ok(Self {
+            id: row.parse("id")?,
+            name: row.parse("name")?,
+            connector_id: row.parse_opt("connector_id")?,
+            display_name: row.text_opt("display_name")?,
+            created_at: row.time("created_at")?,
+        })
     }
 }
 
@@ -133,6 +150,8 @@ pub async fn create(tx: &mut WriteTx, group: &Group) -> Result<(), CreateGroupEr
     let done = query(CREATE)
         .bind(group.id.to_string())
         .bind(group.name.as_str())
+        .bind(group.connector_id.map(|id| id.to_string()))
+        .bind(group.display_name.as_deref())
         .bind(group.created_at.as_millis())
         .execute(tx)
         .await

@@ -18,7 +18,7 @@
 //! let directory = tempfile::tempdir()?;
 //! let store = Store::open(&directory.path().join("usher.db")).await?;
 //! let now = UnixTime::from_secs(1_790_000_000);
-//! let group = groups::Group { id: GroupId::new(now, [1; 10]), name: "sre".parse()?, created_at: now };
+//! let group = groups::Group::local(GroupId::new(now, [1; 10]), "sre".parse()?, now);
 //!
 //! let mut tx = store.begin().await?;
 //! groups::create(&mut tx, &group).await?;
@@ -41,6 +41,7 @@ mod bulk;
 mod chain;
 mod conn;
 pub mod connections;
+pub mod connectors;
 pub mod desired;
 pub mod devices;
 mod error;
@@ -76,8 +77,8 @@ pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub use store::{Reader, Store};
 pub use tx::{Epoch, WriteTx};
 pub use values::{
-    AdminSudo, CertificateType, KeyAlgorithm, KeyCustody, KeyPurpose, KeyState, LockKind, ParseWordError,
-    PortForwarding, ServerRole,
+    AdminSudo, CertificateType, ConnectorState, ExternalIdClaim, JoinRule, KeyAlgorithm, KeyCustody,
+    KeyPurpose, KeyState, LockKind, ParseWordError, PortForwarding, ServerRole,
 };
 
 /// The statements that only PostgreSQL knows, as [`statements`].
@@ -98,6 +99,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("chain", chain::STATEMENTS),
         ("connections", connections::STATEMENTS),
         ("connections::batch", connections::BATCH_STATEMENTS),
+        ("connectors", connectors::STATEMENTS),
         ("desired", desired::STATEMENTS),
         ("devices", devices::STATEMENTS),
         ("groups", groups::STATEMENTS),

@@ -1,7 +1,7 @@
 //! Secrets under the seal key, wherever they are: which key sealed them, and writing all of them anew. Opening them is the
 //! keystore's business.
 
-use usher_types::{SealKeyId, UserId};
+use usher_types::{ConnectorId, SealKeyId, UserId};
 
 use crate::{
     Conn, KeyPurpose, StoreError, WriteTx,
@@ -14,13 +14,17 @@ statements! {
     SET_KEY = "UPDATE team SET seal_key = $1";
     KEYS = "SELECT id, purpose, sealed FROM keys WHERE custody = 'software' ORDER BY id";
     TOTP_SECRETS = "SELECT user_id, sealed FROM totp_secrets ORDER BY user_id";
+    CLIENT_SECRETS = "SELECT id, client_secret FROM connectors WHERE client_secret IS NOT NULL ORDER BY id";
     REWRITE_KEY = "UPDATE keys SET sealed = $2 WHERE id = $1";
+    REWRITE_CLIENT_SECRET = "UPDATE connectors SET client_secret = $2 WHERE id = $1";
     REWRITE_TOTP_SECRET = "UPDATE totp_secrets SET sealed = $2 WHERE user_id = $1";
 }
 
 /// Whose secret it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealedPlace {
+    /// The broker's secret at an identity provider.
+    ClientSecret(ConnectorId),
     /// A signing key in software custody.
     Key {
         /// The key's id.
@@ -70,6 +74,10 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Sealed>, StoreError> {
         let place = SealedPlace::TotpSecret(row.parse("user_id")?);
         all.push(Sealed { place, bytes: row.bytes("sealed")? });
     }
+    for row in query(CLIENT_SECRETS).fetch_all(conn).await? {
+        let place = SealedPlace::ClientSecret(row.parse("id")?);
+        all.push(Sealed { place, bytes: row.bytes("client_secret")? });
+    }
     Ok(all)
 }
 
@@ -81,6 +89,7 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Sealed>, StoreError> {
 pub async fn replace_all(tx: &mut WriteTx, all: &[Sealed], key: SealKeyId) -> Result<(), StoreError> {
     for Sealed { place, bytes } in all {
         let query = match place {
+            SealedPlace::ClientSecret(connector) => query(REWRITE_CLIENT_SECRET).bind(connector.to_string()),
             SealedPlace::Key { id, .. } => query(REWRITE_KEY).bind(id.as_str()),
             SealedPlace::TotpSecret(user) => query(REWRITE_TOTP_SECRET).bind(user.to_string()),
         };

@@ -1,7 +1,7 @@
 //! Sessions, found by their token's id. Whether one is good is `usher-identity`'s to say.
 
 use usher_identity::{DeviceRecord, SessionRecord, UserRecord};
-use usher_types::{DeviceId, SessionId, TokenId, UnixTime, UserId};
+use usher_types::{ConnectorId, DeviceId, SessionId, TokenId, UnixTime, UserId};
 
 use crate::{
     Conn, StoreError, WriteTx,
@@ -11,7 +11,7 @@ use crate::{
 
 statements! {
     BY_TOKEN = "SELECT s.id, s.token_id, s.token_hash, s.auth_time, s.amr, s.created_at, s.expires_at, s.ended_at,
-        u.id AS user_id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin,
+        u.id AS user_id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin, u.connector_id,
         u.created_at AS user_created_at,
         d.id AS device_id, d.user_id AS device_user_id, d.name, d.jkt, d.state, d.created_at AS device_created_at
         FROM sessions s JOIN users u ON u.id = s.user_id JOIN devices d ON d.id = s.device_id
@@ -20,6 +20,8 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     END = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
     END_OF_USER = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL";
+    END_OF_CONNECTOR = "UPDATE sessions SET ended_at = $2 WHERE ended_at IS NULL
+        AND user_id IN (SELECT id FROM users WHERE connector_id = $1)";
     END_OF_DEVICE = "UPDATE sessions SET ended_at = $2 WHERE device_id = $1 AND ended_at IS NULL";
 }
 
@@ -43,6 +45,7 @@ impl CallerRows {
             unix_user_name: row.parse("unix_user_name")?,
             status: row.word("status")?,
             team_admin: row.flag("team_admin")?,
+            connector_id: row.parse_opt("connector_id")?,
             created_at: row.time("user_created_at")?,
         };
         let device = DeviceRecord {
@@ -118,6 +121,18 @@ pub async fn end(tx: &mut WriteTx, session: SessionId, now: UnixTime) -> Result<
 /// [`StoreError`] when the database fails.
 pub async fn end_of_user(tx: &mut WriteTx, user: UserId, now: UnixTime) -> Result<u64, StoreError> {
     end_where(tx, END_OF_USER, user.to_string(), now).await
+}
+
+/// Ends all sessions of a connector's users; says how many.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn end_of_connector(
+    tx: &mut WriteTx,
+    connector: ConnectorId,
+    now: UnixTime,
+) -> Result<u64, StoreError> {
+    end_where(tx, END_OF_CONNECTOR, connector.to_string(), now).await
 }
 
 /// Ends all sessions of a device; says how many.

@@ -3,7 +3,7 @@
 //! Hashes and sealed secrets only; what they mean is `usher-sign-in`'s business.
 
 use usher_identity::{AuthenticationMethod, UserStatus};
-use usher_types::{Sha256, Thumbprint, UnixTime, UserId, UserName};
+use usher_types::{ConnectorId, Sha256, Thumbprint, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
@@ -44,6 +44,8 @@ statements! {
     CODE = "SELECT code_hash, user_id, redirect_uri, code_challenge, dpop_jkt, auth_time, amr, expires_at, used_at
         FROM authorization_codes WHERE code_hash = $1";
     USE_CODE = "UPDATE authorization_codes SET used_at = $2 WHERE code_hash = $1 AND used_at IS NULL";
+    FORGET_CODES_OF_CONNECTOR = "DELETE FROM authorization_codes WHERE used_at IS NULL
+        AND user_id IN (SELECT id FROM users WHERE connector_id = $1)";
     FORGET_CODES = "DELETE FROM authorization_codes WHERE user_id = $1 AND used_at IS NULL";
 }
 
@@ -241,6 +243,15 @@ pub async fn new_set_up_code(
 /// [`StoreError`] when the database fails.
 pub async fn forget_set_up_code(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
     query(FORGET_SET_UP_CODE).bind(user_id.to_string()).execute(tx).await?;
+    Ok(())
+}
+
+/// Forgets the authorization codes that a connector's users have not redeemed yet.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub(crate) async fn forget_codes_of(tx: &mut WriteTx, connector: ConnectorId) -> Result<(), StoreError> {
+    query(FORGET_CODES_OF_CONNECTOR).bind(connector.to_string()).execute(tx).await?;
     Ok(())
 }
 

@@ -14,14 +14,15 @@ use crate::{
 };
 
 statements! {
-    BY_ID = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, created_at
+    BY_ID = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, connector_id, created_at
         FROM users WHERE id = $1";
-    BY_NAME = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, created_at
+    BY_NAME = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, connector_id, created_at
         FROM users WHERE user_name = $1";
-    LIST = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, created_at
+    LIST = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, connector_id, created_at
         FROM users ORDER BY user_name";
-    CREATE = "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_admin, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    CREATE = "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_admin, connector_id,
+            created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
     LOGIN_USED = "SELECT 1 FROM project_users WHERE login = $1 LIMIT 1";
     UPDATE = "UPDATE users SET display_name = $2, status = $3, team_admin = $4 WHERE id = $1";
     OTHER_ADMINS = "SELECT COUNT(*) AS others FROM users WHERE team_admin = 1 AND status = 'active' AND id <> $1
@@ -37,6 +38,7 @@ pub(crate) fn read(row: &Row) -> Result<UserRecord, StoreError> {
         unix_user_name: row.parse("unix_user_name")?,
         status: row.word("status")?,
         team_admin: row.flag("team_admin")?,
+        connector_id: row.parse_opt("connector_id")?,
         created_at: row.time("created_at")?,
     })
 }
@@ -151,6 +153,7 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
         .bind(user.unix_user_name.as_str())
         .bind(word(&user.status))
         .bind(i64::from(user.team_admin))
+        .bind(user.connector_id.map(|id| id.to_string()))
         .bind(user.created_at.as_millis())
         .execute(tx)
         .await

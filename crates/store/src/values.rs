@@ -28,6 +28,25 @@ pub(crate) fn word<T: Word + PartialEq>(value: &T) -> &'static str {
 #[error("not one of the known words")]
 pub struct ParseWordError;
 
+/// OpenID Connect's own claim is the external id, unless a connector says otherwise.
+impl Default for ExternalIdClaim {
+    fn default() -> Self {
+        Self::Sub
+    }
+}
+
+impl serde::Serialize for ExternalIdClaim {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ExternalIdClaim {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* })*) => {$(
         $(#[$doc])*
@@ -72,6 +91,27 @@ words! {
         EcdsaP256 = "ecdsa-p256",
         /// `ssh-ed25519`.
         Ed25519 = "ed25519",
+    }
+    /// Whether a connector is used.
+    ConnectorState {
+        /// People sign in by it.
+        Active = "active",
+        /// Nobody does.
+        Disabled = "disabled",
+    }
+    /// Which claim of an ID token is the external id.
+    ExternalIdClaim {
+        /// Entra's `oid`: the same for every client of its tenant.
+        Oid = "oid",
+        /// OpenID Connect's own.
+        Sub = "sub",
+    }
+    /// Who is let in by an external id that nobody here has.
+    JoinRule {
+        /// Anybody: the first login creates the user.
+        FirstLogin = "first-login",
+        /// Nobody: SCIM creates users.
+        Scim = "scim",
     }
     /// The algorithm of a stored key.
     KeyAlgorithm {

@@ -112,6 +112,8 @@ macro_rules! id_types {
 id_types! {
     /// One authorized access to one server.
     ConnectionId = "con_", "connection";
+    /// One identity provider of the team.
+    ConnectorId = "idp_", "connector";
     /// A client installation with its own key.
     DeviceId = "dev_", "device";
     /// A group of users.

@@ -29,11 +29,12 @@ mod time;
 
 pub use digest::{ParseDigestError, Sha256, Thumbprint};
 pub use id::{
-    ConnectionId, DeviceId, GroupId, ParseIdError, ProjectId, ServerId, SessionId, TokenId, UserId,
+    ConnectionId, ConnectorId, DeviceId, GroupId, ParseIdError, ProjectId, ServerId, SessionId, TokenId,
+    UserId,
 };
 pub use name::{
-    DeviceName, DisplayName, GroupName, HostName, Label, LockReason, LoginName, NameError, ProjectSlug,
-    TeamSlug, UnixGroupName, UserName,
+    ConnectorName, DeviceName, DisplayName, ExternalId, GroupName, HostName, Label, LockReason, LoginName,
+    NameError, ProjectSlug, TeamSlug, UnixGroupName, UserName,
 };
 pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};
 pub use seal::{ParseSealKeyIdError, SealKeyId};

@@ -111,6 +111,27 @@ name_type! {
 }
 
 name_type! {
+    /// A connector's name: `[a-z][a-z0-9-]{0,23}`.
+    ConnectorName, |text| Grammar {
+        kind: "connector name",
+        rule: "use 1 to 24 characters of a-z, 0-9 and -, starting with a letter",
+        max: 24, first: lower, rest: slug,
+    }.check(text)
+}
+
+name_type! {
+    /// What an identity provider calls a person for ever: 1 to 255 bytes, compared byte by byte, never shown as a name.
+    ExternalId, |text| {
+        let good = (1..=255).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control);
+        if good {
+            Ok(text.to_owned())
+        } else {
+            Err(NameError::new(text, "external id", "use 1 to 255 bytes without control characters"))
+        }
+    }
+}
+
+name_type! {
     /// A directory group's name: `[a-z][a-z0-9._-]{0,47}`.
     GroupName, |text| Grammar {
         kind: "group name",

@@ -61,8 +61,7 @@ async fn create(
     State(app): State<AppState>,
     Admin { admin: caller, info, body }: Admin<CreateGroup>,
 ) -> Result<Answer<Group>, ApiError> {
-    let group =
-        groups::Group { id: GroupId::new(info.now, random::bytes()?), name: body.name, created_at: info.now };
+    let group = groups::Group::local(GroupId::new(info.now, random::bytes()?), body.name, info.now);
     let mut change = begin(&app, &caller, info).await?;
     groups::create(&mut change.tx, &group).await?;
     change.audit(Event::GroupCreate { group_id: group.id, group_name: group.name.clone() }).await?;

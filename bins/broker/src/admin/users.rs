@@ -92,6 +92,7 @@ async fn create(
             user_name: user.user_name.clone(),
             unix_user_name: user.unix_user_name.clone(),
             team_admin: user.team_admin,
+            connector_id: None,
         })
         .await?;
     let set_up = new_code(&app, &mut change, user.id).await?;
@@ -119,6 +120,7 @@ fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, A
         unix_user_name,
         status: usher_identity::UserStatus::Active,
         team_admin: body.team_admin,
+        connector_id: None,
         created_at: now,
         user_name: body.user_name,
     })

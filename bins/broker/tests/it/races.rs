@@ -246,10 +246,9 @@ async fn no_certificate_after_a_disable_during_an_import() {
 
 /// Groups that come and go, a transaction for some of them.
 async fn import(store: Store) {
-    let group = |number: u8| groups::Group {
-        id: GroupId::new(NOW, [number; 10]),
-        name: format!("imported-{number}").parse().unwrap(),
-        created_at: NOW,
+    let group = |number: u8| {
+        let name = format!("imported-{number}").parse().unwrap();
+        groups::Group::local(GroupId::new(NOW, [number; 10]), name, NOW)
     };
     for number in 0..IMPORTS {
         let mut tx = store.begin().await.unwrap();

@@ -52,6 +52,7 @@ pub(crate) fn alice() -> UserRecord {
         unix_user_name: "alice".parse().unwrap(),
         status: UserStatus::Active,
         team_admin: false,
+        connector_id: None,
         created_at: NOW,
     }
 }

@@ -73,6 +73,7 @@ fn alice() -> ApprovedUser {
         status: UserStatus::Active,
         // Administering the team gives no access to servers.
         team_admin: true,
+        connector_id: None,
         created_at: NOW,
     };
     let key = PrivateKey::generate(&mut ChaCha20Rng::from_seed([1; 32]));

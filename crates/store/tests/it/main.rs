@@ -11,6 +11,7 @@ mod audit;
 mod audit_follow;
 mod batches;
 mod connections;
+mod connectors;
 mod credentials;
 mod desired;
 mod directory;

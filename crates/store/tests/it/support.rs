@@ -131,6 +131,7 @@ pub(crate) fn user_record(name: &str) -> UserRecord {
         unix_user_name: name.replace('.', "-").parse().unwrap(),
         status: UserStatus::Active,
         team_admin: false,
+        connector_id: None,
         created_at: NOW,
     }
 }
@@ -148,8 +149,7 @@ pub(crate) async fn admin(tx: &mut WriteTx, name: &str) -> UserRecord {
 }
 
 pub(crate) async fn group(tx: &mut WriteTx, name: &str) -> groups::Group {
-    let group =
-        groups::Group { id: GroupId::new(NOW, unique()), name: name.parse().unwrap(), created_at: NOW };
+    let group = groups::Group::local(GroupId::new(NOW, unique()), name.parse().unwrap(), NOW);
     groups::create(tx, &group).await.unwrap();
     group
 }

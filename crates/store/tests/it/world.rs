@@ -52,8 +52,7 @@ impl World {
 
     /// Group `number`, called `name`, with a role in a project.
     pub(crate) async fn group(&self, number: u16, name: &str, project: u16, role: project_groups::Role) {
-        let group =
-            groups::Group { id: fixture::group(number), name: name.parse().unwrap(), created_at: NOW };
+        let group = groups::Group::local(fixture::group(number), name.parse().unwrap(), NOW);
         let mut tx = self.store.begin().await.unwrap();
         groups::create(&mut tx, &group).await.unwrap();
         project_groups::set(&mut tx, fixture::project(project), &group, role, NOW).await.unwrap().unwrap();
@@ -176,6 +175,7 @@ fn user(number: u16, name: &str) -> UserRecord {
         unix_user_name: name.parse().unwrap(),
         status: UserStatus::Active,
         team_admin: false,
+        connector_id: None,
         created_at: NOW,
     }
 }

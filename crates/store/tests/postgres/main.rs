@@ -17,6 +17,8 @@ mod batches;
 mod brokers;
 #[path = "../it/connections.rs"]
 mod connections;
+#[path = "../it/connectors.rs"]
+mod connectors;
 mod crashes;
 #[path = "../it/credentials.rs"]
 mod credentials;
