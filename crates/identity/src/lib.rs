@@ -40,6 +40,7 @@ mod key;
 pub mod naming;
 pub mod pkce;
 mod record;
+pub mod scim;
 mod session;
 
 pub use authenticated::{ApprovedUser, AuthenticatedUser, DeviceNotApproved, NotTeamAdmin, TeamAdmin};

@@ -39,6 +39,7 @@ mod code;
 mod failures;
 mod login;
 mod password;
+pub mod scim;
 mod set_up_code;
 mod totp;
 

@@ -4,6 +4,7 @@
 mod authorization;
 mod password;
 mod props;
+mod scim;
 mod set_up;
 mod sign_in;
 mod totp;
