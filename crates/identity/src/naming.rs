@@ -1,10 +1,10 @@
 //! Names that an identity provider's users and groups get here. Made once, from what the provider calls them then; a
 //! later rename changes nothing of this. Which of the candidates is free is the store's to know.
 
-use usher_types::{DisplayName, GroupName, LoginName, UserName};
+use usher_types::{DisplayName, GroupName, LoginName, Sha256, UserName};
 
-/// Where a search for a free name ends.
-const MOST: u32 = 10_000;
+/// How many names are tried in order. Further ones are far apart, so that one is free also when thousands are taken.
+const IN_ORDER: u32 = 9;
 const USER_NAME: usize = 48;
 const LOGIN: usize = 31;
 const GROUP_NAME: usize = 48;
@@ -16,7 +16,7 @@ const RESERVED_GROUPS: [&str; 2] = ["everyone", "owners"];
 const RESERVED_PREFIXES: [&str; 2] = ["systemd-", "usher-"];
 
 /// Names for a user whom the provider calls `user_name`, best first: the part before `@` in lower case, then the same
-/// with 2, 3 and so on behind it. On servers dots become `_`. Names that are the system's (`root`) do not come up.
+/// with a number behind it: 2, 3 and so on, then large ones. On servers dots become `_`. Names that are the system's (`root`) do not come up.
 ///
 /// ```
 /// let mut names = usher_identity::naming::users("Alice.Smith@example.com");
@@ -32,7 +32,7 @@ pub fn users(user_name: &str) -> impl Iterator<Item = (UserName, LoginName)> + u
     if RESERVED_PREFIXES.iter().any(|prefix| login.starts_with(prefix)) {
         login = login.replacen('-', "_", 1);
     }
-    (1..=MOST).filter_map(move |number| {
+    numbers(user_name).filter_map(move |number| {
         let user_name = numbered(&stem, number, USER_NAME).parse().ok()?;
         let login = numbered(&login, number, LOGIN).parse().ok()?;
         Some((user_name, login))
@@ -47,7 +47,7 @@ pub fn users(user_name: &str) -> impl Iterator<Item = (UserName, LoginName)> + u
 /// ```
 pub fn groups(connector: &str, display_name: &str) -> impl Iterator<Item = GroupName> + use<> {
     let stem = format!("{connector}.{}", stem(display_name, "group"));
-    (1..=MOST).filter_map(move |number| numbered(&stem, number, GROUP_NAME).parse().ok())
+    numbers(display_name).filter_map(move |number| numbered(&stem, number, GROUP_NAME).parse().ok())
 }
 
 /// Whether a group of a provider may not have this name: it reads as one that means something here.
@@ -90,6 +90,16 @@ fn stem(text: &str, empty: &str) -> String {
     }
     let stem = stem.trim_end_matches(['-', '.', '_']);
     if stem.is_empty() { empty.to_owned() } else { stem.to_owned() }
+}
+
+fn numbers(text: &str) -> impl Iterator<Item = u32> + use<> {
+    let digest = *Sha256::of(text.as_bytes()).as_bytes();
+    let far = (0..8_usize).filter_map(move |index| {
+        let bytes = digest.chunks_exact(4).nth(index)?;
+        let number = u32::from_be_bytes(bytes.try_into().ok()?).checked_rem(1_000_000)?;
+        (number > IN_ORDER).then_some(number)
+    });
+    (1..=IN_ORDER).chain(far)
 }
 
 /// The stem, cut so that the number behind it still fits; the first has none.

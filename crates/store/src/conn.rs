@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use sqlx::{Executor as _, Postgres, Sqlite, Transaction, postgres::PgArguments, sqlite::SqliteArguments};
+use sqlx::{
+    AssertSqlSafe, Executor as _, Postgres, Sqlite, Transaction, postgres::PgArguments,
+    sqlite::SqliteArguments,
+};
 
 use crate::row::Row;
 
@@ -58,6 +61,7 @@ impl Conn {
 }
 
 /// A value on its way into a statement. NULL has a type too: PostgreSQL wants one.
+#[derive(Clone)]
 pub(crate) enum Value<'q> {
     Blob(Option<Cow<'q, [u8]>>),
     Int(Option<i64>),
@@ -92,7 +96,7 @@ values! {
 
 /// A statement and its values.
 pub(crate) struct Query<'q> {
-    sql: &'static str,
+    sql: Cow<'static, str>,
     values: Vec<Value<'q>>,
 }
 
@@ -107,7 +111,13 @@ impl Done {
 
 /// A statement of this crate, to be given its values in the order of their numbers.
 pub(crate) fn query<'q>(sql: &'static str) -> Query<'q> {
-    Query { sql, values: Vec::new() }
+    Query { sql: Cow::Borrowed(sql), values: Vec::new() }
+}
+
+/// A statement that was put together for once, out of texts of this crate and places for these values. It is not kept
+/// prepared.
+pub(crate) fn dynamic(sql: String, values: Vec<Value<'_>>) -> Query<'_> {
+    Query { sql: Cow::Owned(sql), values }
 }
 
 impl<'q> Query<'q> {
@@ -144,7 +154,11 @@ impl<'q> Query<'q> {
     }
 
     fn postgres(self) -> sqlx::query::Query<'q, Postgres, PgArguments> {
-        self.values.into_iter().fold(sqlx::query(self.sql), |query, value| match value {
+        let query = match self.sql {
+            Cow::Borrowed(sql) => sqlx::query(sql),
+            Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)).persistent(false),
+        };
+        self.values.into_iter().fold(query, |query, value| match value {
             Value::Blob(value) => query.bind(value),
             Value::Int(value) => query.bind(value),
             Value::Text(value) => query.bind(value),
@@ -152,7 +166,11 @@ impl<'q> Query<'q> {
     }
 
     fn sqlite(self) -> sqlx::query::Query<'q, Sqlite, SqliteArguments> {
-        self.values.into_iter().fold(sqlx::query(self.sql), |query, value| match value {
+        let query = match self.sql {
+            Cow::Borrowed(sql) => sqlx::query(sql),
+            Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)).persistent(false),
+        };
+        self.values.into_iter().fold(query, |query, value| match value {
             Value::Blob(value) => query.bind(value),
             Value::Int(value) => query.bind(value),
             Value::Text(value) => query.bind(value),

@@ -52,7 +52,7 @@ impl Group {
         Self { id, name, connector_id: None, display_name: None, created_at }
     }
 
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parse("id")?,
             name: row.parse("name")?,

@@ -57,6 +57,7 @@ pub mod project_users;
 pub mod projects;
 pub mod requests;
 mod row;
+pub mod scim;
 pub mod sealed;
 pub mod servers;
 pub mod sessions;
@@ -110,6 +111,9 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("project_users", project_users::STATEMENTS),
         ("projects", projects::STATEMENTS),
         ("requests", requests::STATEMENTS),
+        ("scim::groups", scim::groups::STATEMENTS),
+        ("scim::tokens", scim::tokens::STATEMENTS),
+        ("scim::users", scim::users::STATEMENTS),
         ("sealed", sealed::STATEMENTS),
         ("servers", servers::STATEMENTS),
         ("sessions", sessions::STATEMENTS),

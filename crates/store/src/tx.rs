@@ -107,7 +107,7 @@ impl WriteTx {
     ///
     /// # Errors
     /// As [`Self::audit`].
-    pub(crate) async fn audit_all(&mut self, records: &[&Record]) -> Result<(), StoreError> {
+    pub async fn audit_all(&mut self, records: &[&Record]) -> Result<(), StoreError> {
         let Some(first) = records.first() else { return Ok(()) };
         let head = match self.head {
             Some(head) => head,

@@ -23,6 +23,9 @@ statements! {
     CREATE = "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_admin, connector_id,
             created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+    NAMES_TAKEN = "SELECT 1 FROM users WHERE user_name = $1 OR unix_user_name = $2
+        UNION ALL SELECT 1 FROM project_users WHERE login = $2
+        UNION ALL SELECT 1 FROM project_groups WHERE unix_group_name = $2 LIMIT 1";
     LOGIN_USED = "SELECT 1 FROM project_users WHERE login = $1 LIMIT 1";
     UPDATE = "UPDATE users SET display_name = $2, status = $3, team_admin = $4 WHERE id = $1";
     OTHER_ADMINS = "SELECT COUNT(*) AS others FROM users WHERE team_admin = 1 AND status = 'active' AND id <> $1
@@ -135,6 +138,24 @@ pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<UserRecord
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<UserRecord>, StoreError> {
     query(LIST).fetch_all(conn).await?.iter().map(read).collect()
+}
+
+/// The first of names for a new user that nobody has, and that nothing on servers ever had.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn first_free(
+    conn: &mut Conn,
+    names: impl Iterator<Item = (UserName, LoginName)>,
+) -> Result<Option<(UserName, LoginName)>, StoreError> {
+    for (user_name, login) in names {
+        let taken =
+            query(NAMES_TAKEN).bind(user_name.as_str()).bind(login.as_str()).fetch_optional(conn).await?;
+        if taken.is_none() && user_name.as_str().parse::<UserId>().is_err() {
+            return Ok(Some((user_name, login)));
+        }
+    }
+    Ok(None)
 }
 
 /// Creates a user.

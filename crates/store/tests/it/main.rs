@@ -23,6 +23,7 @@ mod locks;
 mod open;
 mod redemption;
 mod replay;
+mod scim;
 mod servers;
 mod snapshot;
 mod statements;

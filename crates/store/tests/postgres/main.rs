@@ -40,6 +40,8 @@ mod redemption;
 #[path = "../it/replay.rs"]
 mod replay;
 mod same;
+#[path = "../it/scim.rs"]
+mod scim;
 #[path = "../it/servers.rs"]
 mod servers;
 #[path = "../it/snapshot.rs"]
