@@ -109,6 +109,7 @@ async fn redeem_code(
         dpop_jkt: stored.dpop_jkt,
         expires_at: stored.expires_at,
         used_at: stored.used_at,
+        provider: stored.provider,
     };
     let redemption = Redemption {
         code: &body.code,

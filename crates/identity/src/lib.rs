@@ -46,7 +46,8 @@ mod session;
 pub use authenticated::{ApprovedUser, AuthenticatedUser, DeviceNotApproved, NotTeamAdmin, TeamAdmin};
 pub use key::{KeyError, PrivateKey, PublicKey};
 pub use record::{
-    AuthenticationMethod, DeviceRecord, DeviceState, ParseMethodError, SessionRecord, UserRecord, UserStatus,
+    AuthenticationMethod, DeviceRecord, DeviceState, GroupsFault, ParseGroupsFaultError, ParseMethodError,
+    ProviderLogin, SessionRecord, UserRecord, UserStatus,
 };
 pub use session::{
     AuthenticationError, Login, OpenSessionError, SESSION_LIFETIME, authenticate, open_session,

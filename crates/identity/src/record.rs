@@ -89,6 +89,60 @@ pub struct SessionRecord {
     pub expires_at: UnixTime,
     /// When it was ended: signed out, user or device taken out of use.
     pub ended_at: Option<UnixTime>,
+    /// What the identity provider said; none for the broker's own directory.
+    pub provider: Option<ProviderLogin>,
+}
+
+/// What an identity provider said about a login, beside who it is, when and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderLogin {
+    /// Which one.
+    pub connector_id: ConnectorId,
+    /// Authentication context (`acr`), in the provider's words.
+    pub acr: Option<String>,
+    /// The provider's session (`sid`): a logout there names it.
+    pub session: Option<String>,
+    /// Why its claim of groups counted as none.
+    pub groups_fault: Option<GroupsFault>,
+}
+
+/// Why a claim of groups counts as no groups at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupsFault {
+    /// It is not there.
+    Missing,
+    /// It is something else than a list of texts.
+    NotAList,
+    /// There are more groups than the provider puts into a token.
+    Overage,
+}
+
+impl GroupsFault {
+    /// A stable word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotAList => "not_a_list",
+            Self::Overage => "overage",
+        }
+    }
+}
+
+/// Text that is no fault of a claim of groups.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("expected one of missing, not_a_list, overage")]
+pub struct ParseGroupsFaultError;
+
+impl FromStr for GroupsFault {
+    type Err = ParseGroupsFaultError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Missing, Self::NotAList, Self::Overage]
+            .into_iter()
+            .find(|fault| fault.as_str() == text)
+            .ok_or(ParseGroupsFaultError)
+    }
 }
 
 /// How a user proved who it is: `amr` values of RFC 8176.

@@ -6,8 +6,8 @@ use thiserror::Error;
 use usher_types::{SecretToken, SessionId, Sha256, TokenKind, UnixTime, UserId};
 
 use crate::{
-    AuthenticatedUser, AuthenticationMethod, DeviceRecord, DeviceState, SessionRecord, UserRecord,
-    UserStatus, dpop::VerifiedProof,
+    AuthenticatedUser, AuthenticationMethod, DeviceRecord, DeviceState, ProviderLogin, SessionRecord,
+    UserRecord, UserStatus, dpop::VerifiedProof,
 };
 
 /// How long a session lasts.
@@ -23,6 +23,10 @@ pub trait Login {
     fn auth_time(&self) -> UnixTime;
     /// How.
     fn amr(&self) -> &[AuthenticationMethod];
+    /// What the identity provider said; none when none was asked.
+    fn provider(&self) -> Option<&ProviderLogin> {
+        None
+    }
 }
 
 /// Why a session cannot be opened.
@@ -77,6 +81,7 @@ pub fn open_session(
         created_at: now,
         expires_at: now.saturating_add(SESSION_LIFETIME),
         ended_at: None,
+        provider: login.provider().cloned(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
 use thiserror::Error;
-use usher_identity::{AuthenticationMethod, Login as _, pkce::CodeVerifier};
+use usher_identity::{AuthenticationMethod, Login as _, ProviderLogin, pkce::CodeVerifier};
 use usher_types::{Sha256, Thumbprint, UnixTime, UserId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -59,6 +59,8 @@ pub struct CodeRecord {
     pub expires_at: UnixTime,
     /// When it was redeemed.
     pub used_at: Option<UnixTime>,
+    /// What the identity provider said.
+    pub provider: Option<ProviderLogin>,
 }
 
 /// Makes the code that stands for `login`, which is used up by it.
@@ -81,6 +83,7 @@ pub fn issue_code(
         dpop_jkt: request.dpop_jkt,
         expires_at: now.saturating_add(CODE_LIFETIME),
         used_at: None,
+        provider: login.provider().cloned(),
     };
     (code, record)
 }
@@ -149,5 +152,5 @@ pub fn redeem(
     if now >= record.expires_at {
         return Err(RedeemError::Expired);
     }
-    Ok(VerifiedLogin::new(record.user_id, record.auth_time, record.amr.clone()))
+    Ok(VerifiedLogin::new(record.user_id, record.auth_time, record.amr.clone(), record.provider.clone()))
 }

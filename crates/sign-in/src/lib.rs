@@ -1,6 +1,8 @@
-//! How people prove who they are to Usher's own directory: a password and a time-based one-time code.
+//! How people prove who they are: to Usher's own directory with a password and a time-based one-time code, or to the
+//! team's identity provider ([`oidc`]).
 //!
-//! Pure logic over rows that the caller brings: nothing here reads a clock, a database or the network. The result is a
+//! Logic over rows that the caller brings: nothing here reads a clock or a database, and only [`oidc`] asks the network.
+//! The result is a
 //! [`VerifiedLogin`], which only this crate can make; `usher-identity` opens sessions for nothing else. Between the
 //! form and the session stands an authorization code ([`issue_code`], [`redeem`]) bound to the client's PKCE challenge,
 //! redirect URI and device key (RFC 6749, RFC 7636, RFC 8252, RFC 9449).
@@ -38,6 +40,7 @@ mod authorization;
 mod code;
 mod failures;
 mod login;
+pub mod oidc;
 mod password;
 pub mod scim;
 mod set_up_code;

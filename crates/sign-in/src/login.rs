@@ -1,12 +1,13 @@
 //! The check itself, and the proof that it was made.
 
 use thiserror::Error;
-use usher_identity::{AuthenticationMethod, Login};
+use usher_identity::{AuthenticationMethod, Login, ProviderLogin};
 use usher_types::{UnixTime, UserId};
 
 use crate::{Failures, PasswordHash, TotpSecret, password};
 
-/// Evidence that a user gave a good password and a good code just now, or redeemed the code that stands for that.
+/// Evidence that a user gave a good password and a good code just now, that an identity provider vouched for them, or that
+/// they redeemed the code that stands for one of both.
 ///
 /// ```compile_fail
 /// fn forge(user_id: usher_types::UserId) -> usher_sign_in::VerifiedLogin {
@@ -19,11 +20,17 @@ pub struct VerifiedLogin {
     user_id: UserId,
     auth_time: UnixTime,
     amr: Vec<AuthenticationMethod>,
+    provider: Option<ProviderLogin>,
 }
 
 impl VerifiedLogin {
-    pub(crate) fn new(user_id: UserId, auth_time: UnixTime, amr: Vec<AuthenticationMethod>) -> Self {
-        Self { user_id, auth_time, amr }
+    pub(crate) fn new(
+        user_id: UserId,
+        auth_time: UnixTime,
+        amr: Vec<AuthenticationMethod>,
+        provider: Option<ProviderLogin>,
+    ) -> Self {
+        Self { user_id, auth_time, amr, provider }
     }
 }
 
@@ -38,6 +45,10 @@ impl Login for VerifiedLogin {
 
     fn amr(&self) -> &[AuthenticationMethod] {
         &self.amr
+    }
+
+    fn provider(&self) -> Option<&ProviderLogin> {
+        self.provider.as_ref()
     }
 }
 
@@ -150,5 +161,5 @@ pub fn verify(
         AuthenticationMethod::OneTimePassword,
         AuthenticationMethod::MultiFactor,
     ];
-    Ok(Verified { login: VerifiedLogin::new(credentials.user_id, now, amr), used_step })
+    Ok(Verified { login: VerifiedLogin::new(credentials.user_id, now, amr, None), used_step })
 }

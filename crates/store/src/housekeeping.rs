@@ -16,6 +16,7 @@ statements! {
     REQUESTS = "DELETE FROM requests WHERE expires_at <= $1";
     CODES = "DELETE FROM authorization_codes WHERE expires_at <= $1";
     SET_UP_CODES = "DELETE FROM set_up_codes WHERE expires_at <= $1";
+    USED_ONCE = "DELETE FROM used_once WHERE expires_at <= $1";
     SESSIONS = "DELETE FROM sessions WHERE expires_at <= $1";
     TOKENS = "DELETE FROM enrollment_tokens WHERE expires_at <= $1";
 }
@@ -28,7 +29,14 @@ pub async fn sweep(tx: &mut WriteTx, now: UnixTime) -> Result<u64, StoreError> {
     let mut swept = connections::forget_answers(tx, now).await?;
     let sessions = now.saturating_sub(SESSION_KEPT);
     let tokens = now.saturating_sub(TOKEN_KEPT);
-    let rules = [(REQUESTS, now), (CODES, now), (SET_UP_CODES, now), (SESSIONS, sessions), (TOKENS, tokens)];
+    let rules = [
+        (REQUESTS, now),
+        (CODES, now),
+        (SET_UP_CODES, now),
+        (USED_ONCE, now),
+        (SESSIONS, sessions),
+        (TOKENS, tokens),
+    ];
     for (sql, before) in rules {
         let done = query(sql).bind(before.as_millis()).execute(tx).await?;
         swept = swept.saturating_add(done.rows_affected());

@@ -1,27 +1,33 @@
 //! Sessions, found by their token's id. Whether one is good is `usher-identity`'s to say.
 
-use usher_identity::{DeviceRecord, SessionRecord, UserRecord};
+use usher_identity::{DeviceRecord, GroupsFault, ProviderLogin, SessionRecord, UserRecord};
 use usher_types::{ConnectorId, DeviceId, SessionId, TokenId, UnixTime, UserId};
 
 use crate::{
     Conn, StoreError, WriteTx,
-    conn::query,
+    conn::{Query, query},
     row::{Columns, Row, statements, to_json},
 };
 
 statements! {
     BY_TOKEN = "SELECT s.id, s.token_id, s.token_hash, s.auth_time, s.amr, s.created_at, s.expires_at, s.ended_at,
+        s.connector_id AS idp, s.acr, s.idp_session, s.groups_fault,
         u.id AS user_id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin, u.connector_id,
         u.created_at AS user_created_at,
         d.id AS device_id, d.user_id AS device_user_id, d.name, d.jkt, d.state, d.created_at AS device_created_at
         FROM sessions s JOIN users u ON u.id = s.user_id JOIN devices d ON d.id = s.device_id
         WHERE s.token_id = $1";
-    CREATE = "INSERT INTO sessions (id, token_id, token_hash, user_id, device_id, auth_time, amr, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    CREATE = "INSERT INTO sessions (id, token_id, token_hash, user_id, device_id, auth_time, amr, created_at, expires_at,
+            connector_id, acr, idp_session, groups_fault)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     END = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
     END_OF_USER = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL";
     END_OF_CONNECTOR = "UPDATE sessions SET ended_at = $2 WHERE ended_at IS NULL
         AND user_id IN (SELECT id FROM users WHERE connector_id = $1)";
+    OF_IDP_SESSION = "SELECT id, user_id FROM sessions
+        WHERE connector_id = $1 AND idp_session = $2 AND ended_at IS NULL ORDER BY id";
+    LIVE_OF_IDP_USER = "SELECT id, user_id FROM sessions
+        WHERE connector_id = $1 AND user_id = $2 AND ended_at IS NULL ORDER BY id";
     END_OF_DEVICE = "UPDATE sessions SET ended_at = $2 WHERE device_id = $1 AND ended_at IS NULL";
 }
 
@@ -71,6 +77,7 @@ impl CallerRows {
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
             ended_at: row.time_opt("ended_at")?,
+            provider: read_provider(row, "idp")?,
         };
         Ok(Self { user, device, session })
     }
@@ -91,7 +98,7 @@ pub async fn caller(conn: &mut Conn, token: TokenId) -> Result<Option<CallerRows
 /// [`StoreError`] when the database fails.
 pub async fn create(tx: &mut WriteTx, session: &SessionRecord) -> Result<(), StoreError> {
     let amr: Vec<&str> = session.amr.iter().map(|method| method.as_str()).collect();
-    query(CREATE)
+    let query = query(CREATE)
         .bind(session.id.to_string())
         .bind(session.token_id.to_string())
         .bind(session.token_hash.to_string())
@@ -100,10 +107,29 @@ pub async fn create(tx: &mut WriteTx, session: &SessionRecord) -> Result<(), Sto
         .bind(session.auth_time.as_millis())
         .bind(to_json(&amr, "amr")?)
         .bind(session.created_at.as_millis())
-        .bind(session.expires_at.as_millis())
-        .execute(tx)
-        .await?;
+        .bind(session.expires_at.as_millis());
+    bind_provider(query, session.provider.as_ref()).execute(tx).await?;
     Ok(())
+}
+
+/// The four columns of what an identity provider said, in this order.
+pub(crate) fn bind_provider<'q>(query: Query<'q>, login: Option<&'q ProviderLogin>) -> Query<'q> {
+    query
+        .bind(login.map(|login| login.connector_id.to_string()))
+        .bind(login.and_then(|login| login.acr.as_deref()))
+        .bind(login.and_then(|login| login.session.as_deref()))
+        .bind(login.and_then(|login| login.groups_fault).map(GroupsFault::as_str))
+}
+
+/// What an identity provider said; `connector` is the column that says which one.
+pub(crate) fn read_provider(row: &Row, connector: &'static str) -> Result<Option<ProviderLogin>, StoreError> {
+    let Some(connector_id) = row.parse_opt(connector)? else { return Ok(None) };
+    Ok(Some(ProviderLogin {
+        connector_id,
+        acr: row.text_opt("acr")?,
+        session: row.text_opt("idp_session")?,
+        groups_fault: row.parse_opt("groups_fault")?,
+    }))
 }
 
 /// Ends a session; false when it had ended.
@@ -133,6 +159,33 @@ pub async fn end_of_connector(
     now: UnixTime,
 ) -> Result<u64, StoreError> {
     end_where(tx, END_OF_CONNECTOR, connector.to_string(), now).await
+}
+
+/// Whose logins by an identity provider it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoggedOut<'a> {
+    /// One session of the provider.
+    Session(&'a str),
+    /// All logins of a user.
+    User(UserId),
+}
+
+/// The open sessions that began with a login by this provider and end with this logout there.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn of_logout(
+    conn: &mut Conn,
+    connector: ConnectorId,
+    whose: &LoggedOut<'_>,
+) -> Result<Vec<(SessionId, UserId)>, StoreError> {
+    let connector = connector.to_string();
+    let query = match whose {
+        LoggedOut::Session(session) => query(OF_IDP_SESSION).bind(connector).bind(*session),
+        LoggedOut::User(user) => query(LIVE_OF_IDP_USER).bind(connector).bind(user.to_string()),
+    };
+    let rows = query.fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((row.parse("id")?, row.parse("user_id")?))).collect()
 }
 
 /// Ends all sessions of a device; says how many.

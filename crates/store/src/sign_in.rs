@@ -2,7 +2,7 @@
 //!
 //! Hashes and sealed secrets only; what they mean is `usher-sign-in`'s business.
 
-use usher_identity::{AuthenticationMethod, UserStatus};
+use usher_identity::{AuthenticationMethod, ProviderLogin, UserStatus};
 use usher_types::{ConnectorId, Sha256, Thumbprint, UnixTime, UserId, UserName};
 
 use crate::{
@@ -39,9 +39,11 @@ statements! {
     FORGET_PASSWORD = "DELETE FROM passwords WHERE user_id = $1";
     FORGET_TOTP = "DELETE FROM totp_secrets WHERE user_id = $1";
     INSERT_CODE = "INSERT INTO authorization_codes (code_hash, request_hash, user_id, redirect_uri, code_challenge,
-            dpop_jkt, auth_time, amr, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
-    CODE = "SELECT code_hash, user_id, redirect_uri, code_challenge, dpop_jkt, auth_time, amr, expires_at, used_at
+            dpop_jkt, auth_time, amr, expires_at, connector_id, acr, idp_session, groups_fault)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+    USE_ONCE = "INSERT INTO used_once (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    CODE = "SELECT code_hash, user_id, redirect_uri, code_challenge, dpop_jkt, auth_time, amr, expires_at, used_at,
+            connector_id, acr, idp_session, groups_fault
         FROM authorization_codes WHERE code_hash = $1";
     USE_CODE = "UPDATE authorization_codes SET used_at = $2 WHERE code_hash = $1 AND used_at IS NULL";
     FORGET_CODES_OF_CONNECTOR = "DELETE FROM authorization_codes WHERE used_at IS NULL
@@ -276,6 +278,8 @@ pub struct StoredCode {
     pub expires_at: UnixTime,
     /// When it was redeemed.
     pub used_at: Option<UnixTime>,
+    /// What the identity provider said.
+    pub provider: Option<ProviderLogin>,
 }
 
 impl StoredCode {
@@ -292,6 +296,7 @@ impl StoredCode {
             dpop_jkt: row.parse("dpop_jkt")?,
             expires_at: row.time("expires_at")?,
             used_at: row.time_opt("used_at")?,
+            provider: sessions::read_provider(row, "connector_id")?,
         })
     }
 }
@@ -306,7 +311,7 @@ pub async fn insert_code(
     code: &StoredCode,
 ) -> Result<bool, StoreError> {
     let amr: Vec<&str> = code.amr.iter().map(|method| method.as_str()).collect();
-    let done = query(INSERT_CODE)
+    let query = query(INSERT_CODE)
         .bind(code.code_hash.to_string())
         .bind(request_hash.to_string())
         .bind(code.user_id.to_string())
@@ -315,9 +320,17 @@ pub async fn insert_code(
         .bind(code.dpop_jkt.to_string())
         .bind(code.auth_time.as_millis())
         .bind(to_json(&amr, "amr")?)
-        .bind(code.expires_at.as_millis())
-        .execute(tx)
-        .await?;
+        .bind(code.expires_at.as_millis());
+    let done = sessions::bind_provider(query, code.provider.as_ref()).execute(tx).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Uses up what works once: false when it was used before. It is remembered until `until`.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn use_once(tx: &mut WriteTx, hash: Sha256, until: UnixTime) -> Result<bool, StoreError> {
+    let done = query(USE_ONCE).bind(hash.to_string()).bind(until.as_millis()).execute(tx).await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -128,6 +128,7 @@ async fn session(store: &Store, user_name: &str) -> Caller {
         created_at: now,
         expires_at: UnixTime::from_secs(now.as_secs() + 12 * 3600),
         ended_at: None,
+        provider: None,
     };
     sessions::create(&mut tx, &session).await.unwrap();
     tx.commit().await.unwrap();

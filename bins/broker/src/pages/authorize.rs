@@ -270,6 +270,7 @@ fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
         dpop_jkt: record.dpop_jkt,
         expires_at: record.expires_at,
         used_at: record.used_at,
+        provider: record.provider,
     }
 }
 

@@ -216,6 +216,7 @@ impl Team {
             created_at: NOW,
             expires_at: UnixTime::from_secs(NOW.as_secs() + 12 * 3600),
             ended_at: None,
+            provider: None,
         };
         sessions::create(&mut tx, &session).await.unwrap();
         tx.commit().await.unwrap();

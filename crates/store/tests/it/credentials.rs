@@ -123,6 +123,7 @@ fn code(user_id: UserId, text: &[u8]) -> StoredCode {
         dpop_jkt: Sha256::of(b"key"),
         expires_at: later(60),
         used_at: None,
+        provider: None,
     }
 }
 

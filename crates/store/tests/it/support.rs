@@ -193,6 +193,7 @@ pub(crate) async fn session(tx: &mut WriteTx, user: &UserRecord) -> (DeviceRecor
         created_at: NOW,
         expires_at: UnixTime::from_secs(NOW.as_secs() + 3600),
         ended_at: None,
+        provider: None,
     };
     sessions::create(tx, &session).await.unwrap();
     (device, session)
