@@ -18,6 +18,8 @@ const WANTED: &[(&str, &str)] = &[
     ("kinit", "krb5-user"),
     ("krb5kdc", "krb5-kdc"),
     ("nc", "netcat-openbsd"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("pg_ctlcluster", "postgresql"),

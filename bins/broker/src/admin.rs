@@ -4,6 +4,7 @@
 //! still administers the team: the check of the request's session was made before it waited for the writer's turn.
 
 mod audit;
+mod connectors;
 mod devices;
 mod fault;
 mod groups;
@@ -27,6 +28,7 @@ use crate::{AppState, error::ApiError, request::RequestInfo};
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .merge(audit::routes())
+        .merge(connectors::routes())
         .merge(devices::routes())
         .merge(groups::routes())
         .merge(keys::routes())

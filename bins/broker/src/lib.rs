@@ -27,6 +27,7 @@ pub mod init;
 mod keys;
 mod limits;
 mod pages;
+mod providers;
 mod random;
 mod reconcile;
 mod request;

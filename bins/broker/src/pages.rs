@@ -1,10 +1,12 @@
-//! The pages that people see: sign in and set up. Server-rendered, no script, usable with a keyboard and a screen reader.
+//! The pages that people see: sign in, also by an identity provider, and set up. Server-rendered, no script, usable with a keyboard and a screen reader.
 //!
 //! A page hands the browser what it needs back as one sealed value ([`sealed`]), so nothing is stored for people who
 //! only look. Sessions are not opened here: a good sign-in ends in an authorization code for the program that asked.
 
 mod authorize;
 mod headers;
+mod join;
+mod provider;
 mod sealed;
 mod set_up;
 
@@ -26,6 +28,7 @@ use crate::{AppState, error::ApiError};
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .merge(authorize::routes())
+        .merge(provider::routes())
         .merge(set_up::routes())
         .layer(middleware::from_fn(headers::secure))
         .route("/assets/usher.css", get(stylesheet))

@@ -17,6 +17,7 @@ use crate::{
     hot::Hot,
     keys,
     limits::Limits,
+    providers::Providers,
     signatures::{Extent, Signatures},
     tls::{AuthorityError, TeamAuthority},
     verifier::AwsLcVerifier,
@@ -81,6 +82,7 @@ struct Inner {
     keystore: Keystore,
     limits: Limits,
     nonces: ArcSwap<NonceKeys>,
+    providers: Providers,
     origin: String,
     signatures: Signatures,
     stopping: watch::Sender<bool>,
@@ -144,6 +146,7 @@ impl AppState {
             keystore,
             limits: Limits::new(&config.limits),
             nonces: ArcSwap::from_pointee(nonces),
+            providers: Providers::default(),
             origin: config.origin(),
             signatures: Signatures::new(started),
             stopping: watch::Sender::new(false),
@@ -269,6 +272,11 @@ impl AppState {
     /// Rate limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Clients of identity providers.
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.0.providers
     }
 
     /// Counters of unauthenticated failures.

@@ -8,6 +8,7 @@ use usher_api::v1::Page;
 use crate::{api::Api, cli::Context, exit::Failure, output};
 
 pub mod audit;
+pub mod connector;
 pub mod device;
 pub mod group;
 mod keys;
@@ -81,6 +82,10 @@ macro_rules! name_or_id {
     };
 }
 
+name_or_id! {
+    /// A connector, by name or id.
+    ConnectorReference, usher_types::ConnectorName, usher_types::ConnectorId
+}
 name_or_id! {
     /// A user, by name or id.
     UserReference, usher_types::UserName, usher_types::UserId

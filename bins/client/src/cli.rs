@@ -75,6 +75,9 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// The team's identity providers
+    #[command(subcommand)]
+    Connector(admin::connector::ConnectorCommand),
     /// Devices and their approval
     #[command(subcommand)]
     Device(admin::device::DeviceCommand),
@@ -243,6 +246,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit(command) => admin::audit::run(&context, &command),
         Command::Completions { .. } => Ok(()),
         Command::Device(command) => admin::device::run(&context, &command),
+        Command::Connector(command) => admin::connector::run(&context, command),
         Command::Dial(command) => proxy::dial::run(&command),
         Command::Doctor => doctor::run(&context),
         Command::Enroll(command) => enroll::run(&context, &command),

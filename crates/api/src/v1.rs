@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod agent;
+mod connectors;
 mod directory;
 mod endpoint;
 mod fleet;
@@ -14,6 +15,9 @@ pub use account::{Me, SessionInfo, Team, TokenRequest, TokenResponse};
 pub use agent::{
     AccountConflict, AgentCertificate, AgentCertificateRequest, EnrollRequest, EnrollResponse, HostFacts,
     ReportRequest, ReportResponse, SignedDocument, StateQuery, StateResponse, Trusts,
+};
+pub use connectors::{
+    Connector, ConnectorSettings, ConnectorState, CreateConnector, ExternalIdClaim, JoinRule, UpdateConnector,
 };
 pub use directory::{
     CreateGroup, CreateUser, CreatedUser, Device, DeviceState, Group, SetUpCode, UpdateDevice, UpdateUser,

@@ -16,9 +16,7 @@ pub use address::{AddressRefused, check_address, check_url};
 pub use http::HttpError;
 pub use id_token::{GroupsClaim, ProviderIdentity, TokenError};
 pub use logout::{LogoutToken, issuer_of};
-pub use provider::{
-    Begun, Callback, ExternalIdFrom, Pending, Provider, ProviderError, ProviderSettings, STATE_LIFETIME,
-};
+pub use provider::{Begun, Callback, ExternalIdFrom, Pending, Provider, ProviderError, ProviderSettings};
 
 use std::time::Duration;
 

@@ -238,6 +238,14 @@ async fn one(conn: &mut Conn, sql: &'static str, value: &str) -> Result<Option<C
     row.as_ref().map(Connector::read).transpose()
 }
 
+/// The connector of an issuer.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn by_issuer(conn: &mut Conn, issuer: &str) -> Result<Option<Connector>, StoreError> {
+    one(conn, SAME_ISSUER, issuer).await
+}
+
 /// All connectors by name.
 ///
 /// # Errors

@@ -15,6 +15,8 @@ statements! {
     BY_ID = "SELECT id, name, connector_id, display_name, created_at FROM groups WHERE id = $1";
     BY_NAME = "SELECT id, name, connector_id, display_name, created_at FROM groups WHERE name = $1";
     LIST = "SELECT id, name, connector_id, display_name, created_at FROM groups ORDER BY name";
+    OF_CONNECTOR = "SELECT id, name, connector_id, display_name, created_at FROM groups
+        WHERE connector_id = $1 ORDER BY name";
     CREATE = "INSERT INTO groups (id, name, connector_id, display_name, created_at) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT DO NOTHING";
     IN_PROJECT = "SELECT p.slug FROM project_groups g JOIN projects p ON p.id = g.project_id
@@ -137,6 +139,15 @@ pub async fn find(conn: &mut Conn, name_or_id: &str) -> Result<Option<Group>, St
 /// [`StoreError`] when the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Group>, StoreError> {
     query(LIST).fetch_all(conn).await?.iter().map(Group::read).collect()
+}
+
+/// The groups of a connector by name.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn of_connector(conn: &mut Conn, connector: ConnectorId) -> Result<Vec<Group>, StoreError> {
+    let rows = query(OF_CONNECTOR).bind(connector.to_string()).fetch_all(conn).await?;
+    rows.iter().map(Group::read).collect()
 }
 
 /// Creates a group.

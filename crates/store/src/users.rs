@@ -188,6 +188,8 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
     let used =
         query(LOGIN_USED).bind(user.unix_user_name.as_str()).fetch_optional(tx).await.map_err(failed)?;
     if used.is_some() {
+        // A caller may go on with another name.
+        query(DELETE).bind(user.id.to_string()).execute(tx).await.map_err(failed)?;
         return Err(CreateUserError::UnixNameUsed(user.unix_user_name.clone()));
     }
     Ok(())

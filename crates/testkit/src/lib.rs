@@ -12,6 +12,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod idp;
 pub mod kms;
 pub mod namespace;
 pub mod postgres;

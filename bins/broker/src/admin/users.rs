@@ -148,6 +148,11 @@ async fn set_up_code(
         return Err(ApiError::invalid(format!("user `{}` is disabled", user.user_name))
             .with_next("enable the user first"));
     }
+    if user.connector_id.is_some() {
+        let refused =
+            format!("user `{}` signs in by an identity provider and has no password here", user.user_name);
+        return Err(ApiError::invalid(refused).with_next("reset what they forgot at the provider"));
+    }
     let set_up = new_code(&app, &mut change, user.id).await?;
     let user = with_groups(&mut change.tx, user).await?;
     change.commit().await?;

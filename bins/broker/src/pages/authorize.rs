@@ -19,17 +19,21 @@ use usher_audit::{Actor, Code, Event, Record};
 use usher_identity::UserStatus;
 use usher_keystore::{KeyLabel, Purpose};
 use usher_sign_in::{
-    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord, Credentials,
-    Failures, Refusal, TotpSecret, Verified, issue_code,
+    AuthorizationCode, AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord,
+    Credentials, Failures, Refusal, TotpSecret, Verified, issue_code,
 };
-use usher_store::{devices, sign_in};
-use usher_types::{DeviceId, Sha256, Thumbprint, UnixTime, UserId, UserName};
+use usher_store::{
+    ConnectorState,
+    connectors::{self, Connector},
+    devices, sign_in,
+};
+use usher_types::{ConnectorName, DeviceId, Sha256, Thumbprint, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use super::{Message, PageError, Peer, render, sealed};
 use crate::{AppState, error::ApiError, random};
 
-const FORM: &str = "sign-in";
+pub(super) const FORM: &str = "sign-in";
 
 /// Failures take this long, whatever it was: an unknown user writes less to the database than a known one.
 const FAILURE_TIME: Duration = Duration::from_millis(400);
@@ -49,6 +53,8 @@ struct SignInPage<'a> {
     request: &'a str,
     user_name: &'a str,
     failed: bool,
+    /// Identity providers that people may sign in by.
+    connectors: &'a [ConnectorName],
 }
 
 async fn show(
@@ -57,7 +63,7 @@ async fn show(
 ) -> Result<Response, PageError> {
     let Ok(Query(parameters)) = parameters else { return bad_link(&app) };
     match AuthorizationRequest::parse(&parameters) {
-        Ok(request) => page(&app, &request, "", false),
+        Ok(request) => page(&app, &request, "", false).await,
         Err(AuthorizationRequestError::ClientId | AuthorizationRequestError::RedirectUri(_)) => {
             bad_link(&app)
         }
@@ -74,6 +80,17 @@ async fn show(
     }
 }
 
+/// What was sealed into the page is worth nothing any more.
+pub(super) fn too_old(app: &AppState) -> Result<Response, PageError> {
+    let message = Message {
+        team: app.team().as_str(),
+        heading: "This page is too old",
+        text: "It lay open too long, or the broker was set up anew. Start again in your terminal:",
+        command: Some("usher login"),
+    };
+    render(StatusCode::BAD_REQUEST, &message)
+}
+
 /// Nothing in the link can be trusted, so the browser goes nowhere.
 fn bad_link(app: &AppState) -> Result<Response, PageError> {
     let message = Message {
@@ -85,19 +102,24 @@ fn bad_link(app: &AppState) -> Result<Response, PageError> {
     render(StatusCode::BAD_REQUEST, &message)
 }
 
-fn page(
+async fn page(
     app: &AppState,
     request: &AuthorizationRequest,
     user_name: &str,
     failed: bool,
 ) -> Result<Response, PageError> {
     let sealed = sealed::seal(app, FORM, request, app.now())?;
+    let connectors = connectors::list(&mut *app.store().read().await?).await?.into_iter();
+    let usable =
+        |connector: &Connector| connector.state == ConnectorState::Active && connector.oidc.is_some();
+    let connectors: Vec<ConnectorName> = connectors.filter(usable).map(|connector| connector.name).collect();
     let page = SignInPage {
         team: app.team().as_str(),
         device_name: request.device_name.as_str(),
         request: &sealed,
         user_name,
         failed,
+        connectors: &connectors,
     };
     render(if failed { StatusCode::UNAUTHORIZED } else { StatusCode::OK }, &page)
 }
@@ -120,13 +142,7 @@ async fn submit(
     app.limits().sign_in_from(peer)?;
     let Ok(Form(form)) = form else { return bad_link(&app) };
     let Some(opened) = sealed::open::<AuthorizationRequest>(&app, FORM, &form.request, now) else {
-        let message = Message {
-            team: app.team().as_str(),
-            heading: "This page is too old",
-            text: "It lay open too long, or the broker was set up anew. Start again in your terminal:",
-            command: Some("usher login"),
-        };
-        return render(StatusCode::BAD_REQUEST, &message);
+        return too_old(&app);
     };
     let request = opened.content;
     // What a person typed, shown again after a failure; trimmed because phones add spaces.
@@ -146,7 +162,7 @@ async fn submit(
         Err((user_id, refusal)) => {
             record_failure(&app, user_id, refusal, peer, now).await?;
             sleep_until(answer_failure_at).await;
-            page(&app, &request, &typed, true)
+            page(&app, &request, &typed, true).await
         }
     }
 }
@@ -254,12 +270,17 @@ async fn accept(
     if let Some(device) = device {
         app.limits().signed_in_on(device);
     }
-    let issuer = issuer(app);
-    let parameters = [("code", code.reveal()), ("state", request.state.as_str()), ("iss", issuer.as_str())];
-    Ok(Ok(request.redirect_uri.with_parameters(&parameters)))
+    Ok(Ok(location(app, request, &code)))
 }
 
-fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
+/// Where the browser brings the code.
+pub(super) fn location(app: &AppState, request: &AuthorizationRequest, code: &AuthorizationCode) -> String {
+    let issuer = issuer(app);
+    let parameters = [("code", code.reveal()), ("state", request.state.as_str()), ("iss", issuer.as_str())];
+    request.redirect_uri.with_parameters(&parameters)
+}
+
+pub(super) fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
     sign_in::StoredCode {
         code_hash: record.code_hash,
         user_id: record.user_id,
@@ -309,7 +330,7 @@ fn issuer(app: &AppState) -> String {
     app.public_url().origin().ascii_serialization()
 }
 
-fn redirect(location: &str) -> Result<Response, PageError> {
+pub(super) fn redirect(location: &str) -> Result<Response, PageError> {
     let location = HeaderValue::from_str(location).map_err(ApiError::internal)?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
 }

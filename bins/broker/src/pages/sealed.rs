@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::{AppState, error::ApiError, random};
 
 /// How long a page may lie open.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
+pub(super) const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Longest value that is looked at.
 const MAX_LENGTH: usize = 8 * 1024;
 

@@ -34,6 +34,9 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/projects/{project}/keys/retire", &["key.retire"]),
     ("POST", "/v1/team/keys", &["key.create", "checkpoint_key.announce"]),
     ("POST", "/v1/team/keys/retire", &["key.retire"]),
+    ("POST", "/v1/connectors", &["connector.create"]),
+    ("PATCH", "/v1/connectors/{connector}", &["connector.update"]),
+    ("DELETE", "/v1/connectors/{connector}", &["connector.delete"]),
     ("PUT", "/v1/locks/{kind}/{name}", &["lock.create"]),
     ("DELETE", "/v1/locks/{kind}/{name}", &["lock.delete"]),
     ("POST", "/v1/tokens", &["token.create"]),
@@ -138,6 +141,20 @@ async fn every_administrative_change_leaves_its_row() {
     change("POST", "/v1/projects/prod/keys/retire", retire, json!({"kind": "ssh-user-ca"})).await;
     change("POST", "/v1/team/keys", "/v1/team/keys", json!({"kind": "audit"})).await;
     change("POST", "/v1/team/keys/retire", "/v1/team/keys/retire", json!({"kind": "audit"})).await;
+    let idp = json!({"name": "okta", "join_rule": "scim", "settings": {"issuer": "https://okta.example", "client_id": "usher", "client_secret": "hidden"}});
+    let made = change("POST", "/v1/connectors", "/v1/connectors", idp).await;
+    assert_eq!(
+        (&made[0]["settings"]["issuer"], &made[0]["settings"]["join_rule"]),
+        (&json!("https://okta.example"), &json!("scim"))
+    );
+    let connector = "/v1/connectors/{connector}";
+    let changed =
+        change("PATCH", "/v1/connectors/okta", connector, json!({"join_rule": "first-login"})).await;
+    assert_eq!(
+        (&changed[0]["before"]["join_rule"], &changed[0]["secret_changed"]),
+        (&json!("scim"), &json!(false))
+    );
+    change("DELETE", "/v1/connectors/okta", connector, Value::Null).await;
     let lock = "/v1/locks/{kind}/{name}";
     change("PUT", "/v1/locks/user/bob", lock, json!({"reason": "left"})).await;
     change("DELETE", "/v1/locks/user/bob", lock, Value::Null).await;

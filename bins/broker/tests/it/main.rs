@@ -22,6 +22,7 @@ mod limits;
 mod locks;
 mod meanwhile;
 mod memory;
+mod oidc;
 mod openapi;
 mod operation;
 mod proofs;

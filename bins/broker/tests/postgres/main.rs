@@ -29,6 +29,8 @@ mod locks;
 mod meanwhile;
 #[path = "../it/memory.rs"]
 mod memory;
+#[path = "../it/oidc.rs"]
+mod oidc;
 #[path = "../it/races.rs"]
 mod races;
 #[path = "../it/re_seal.rs"]

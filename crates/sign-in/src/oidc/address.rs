@@ -83,6 +83,16 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// # Errors
 /// [`AddressRefused`].
 pub fn check_url(url: &Url, private_networks: &[IpNet]) -> Result<(), AddressRefused> {
+    literal(url)?.map_or(Ok(()), |address| check_address(address, private_networks))
+}
+
+/// Whether a browser may be sent to this URL; where that can reach is the browser's business.
+pub(super) fn check_page(url: &Url) -> Result<(), AddressRefused> {
+    literal(url).map(drop)
+}
+
+/// The address that the URL names instead of a name; everything else about it is as it should be.
+fn literal(url: &Url) -> Result<Option<IpAddr>, AddressRefused> {
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let host = url.host().filter(|_| plain).ok_or(AddressRefused::Shape)?;
     let literal = match host {
@@ -93,10 +103,9 @@ pub fn check_url(url: &Url, private_networks: &[IpNet]) -> Result<(), AddressRef
     // A provider on this very machine needs no TLS: nobody else hears it.
     let here = literal.is_some_and(|address| address.is_loopback());
     match (url.scheme(), here) {
-        ("https", _) | ("http", true) => {}
-        _ => return Err(AddressRefused::Scheme),
+        ("https", _) | ("http", true) => Ok(literal),
+        _ => Err(AddressRefused::Scheme),
     }
-    literal.map_or(Ok(()), |address| check_address(address, private_networks))
 }
 
 /// Resolves names for connections: what it gives away was checked.

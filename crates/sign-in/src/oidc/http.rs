@@ -1,6 +1,6 @@
 //! Asks a provider: addresses checked, answers bounded in size and time, no redirect followed, no proxy.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error as _, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
@@ -60,7 +60,7 @@ impl Http {
             parts.uri.to_string().parse().map_err(|_error| HttpError::Address(AddressRefused::Shape))?;
         check_url(&url, &self.private_networks).map_err(HttpError::Address)?;
         let request = self.client.request(parts.method, url).headers(parts.headers).body(body);
-        let mut answer = request.send().await.map_err(HttpError::Request)?;
+        let mut answer = request.send().await.map_err(unreachable)?;
         let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(HttpError::Request)? {
@@ -74,6 +74,18 @@ impl Http {
         *response.headers_mut() = headers;
         Ok(response)
     }
+}
+
+/// What the resolver refused was not a failure of the provider.
+fn unreachable(error: reqwest::Error) -> HttpError {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<AddressRefused>() {
+            return HttpError::Address(refused.clone());
+        }
+        cause = error.source();
+    }
+    HttpError::Request(error)
 }
 
 impl<'c> AsyncHttpClient<'c> for Http {

@@ -24,12 +24,9 @@ use usher_types::UnixTime;
 use zeroize::Zeroizing;
 
 use super::{
-    AddressRefused, HttpError, LogoutToken, ProviderIdentity, TokenError, check_url, http::Http, id_token,
-    jws::Parts, logout,
+    AddressRefused, HttpError, LogoutToken, ProviderIdentity, TokenError, address::check_page, check_url,
+    http::Http, id_token, jws::Parts, logout,
 };
-
-/// How long a person may take at the provider.
-pub const STATE_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// How long what a provider publishes is believed.
 const METADATA_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -261,9 +258,7 @@ impl Provider {
             r#"{"id_token":{"acr":null,"amr":null,"auth_time":{"essential":true},"sid":null}}"#,
         );
         let (url, _state, _nonce) = request.url();
-        // The browser goes there, not the broker: it may be a private address, but nothing that runs as a script.
-        check_url(&url, &["0.0.0.0/0", "::/0"].map(|all| all.parse().unwrap_or_default()))
-            .map_err(ProviderError::Address)?;
+        check_page(&url).map_err(ProviderError::Address)?;
         Ok(Begun { url, pending })
     }
 
