@@ -2,6 +2,9 @@
 #![cfg(test)]
 
 mod authorization;
+mod issuer;
+mod oidc;
+mod oidc_addresses;
 mod password;
 mod props;
 mod scim;
