@@ -169,6 +169,7 @@ pub fn facts() -> AccessFacts {
             id: fixture::server(1),
             name: "web-1".parse().unwrap(),
             project_id: fixture::project(1),
+            labels: Default::default(),
         },
         project: ProjectFacts {
             id: fixture::project(1),
@@ -176,7 +177,7 @@ pub fn facts() -> AccessFacts {
             certificate_lifetime: Duration::from_secs(180),
             clock_skew: Duration::from_secs(60),
             port_forwarding: PortForwarding::Local,
-            max_authentication_age: None,
+            authentication: Default::default(),
         },
         assignments: (81..=100)
             .map(|number| Assignment {
@@ -184,8 +185,10 @@ pub fn facts() -> AccessFacts {
                 group_name: format!("group-{number}").parse().unwrap(),
                 server_access: true,
                 server_admin: false,
+                conditions: Default::default(),
             })
             .collect(),
+        named_at: None,
         locks: Vec::new(),
     }
 }

@@ -17,8 +17,8 @@ use usher_identity::{
     open_session,
 };
 use usher_sign_in::{AuthorizationCode, CodeRecord, RedeemError, Redemption, VerifiedLogin, redeem};
-use usher_store::{Conn, WriteTx, devices, groups, sessions, sign_in, users};
-use usher_types::{DeviceId, DeviceName, SecretToken, TokenId, TokenKind, UserName};
+use usher_store::{Conn, WriteTx, devices, groups, named_proofs, sessions, sign_in, users};
+use usher_types::{DeviceId, DeviceName, SecretToken, Sha256, TokenId, TokenKind, UserName};
 
 use crate::{
     AppState,
@@ -58,7 +58,7 @@ async fn token(
     Proven { key, info, body }: Proven<TokenRequest>,
 ) -> Result<Answer<TokenResponse>, ApiError> {
     let mut tx = app.store().begin().await?;
-    let login = redeem_code(&mut tx, &key, &info, &body).await?;
+    let (login, code_hash) = redeem_code(&mut tx, &key, &info, &body).await?;
     let user_id = usher_identity::Login::user_id(&login);
     let user = users::by_id(&mut tx, user_id).await?.ok_or_else(|| bad_code(RedeemError::Code))?;
     if user.status == usher_identity::UserStatus::Disabled {
@@ -68,12 +68,17 @@ async fn token(
     let token =
         SecretToken::new(TokenKind::Session, TokenId::new(info.now, random::bytes()?), random::bytes()?);
     let session = open_session(login, &device, &token, info.now)?;
+    // A device has one session: whoever signs in again, for more than the last one was good for, leaves none behind.
+    sessions::end_of_device(&mut tx, device.id, info.now).await?;
     sessions::create(&mut tx, &session).await?;
+    let auth_time = session.auth_time;
+    let servers = named_proofs::give(&mut tx, code_hash, user.id, device.id, auth_time).await?;
     let event = Event::SessionOpen {
         session_id: session.id,
         user_id: user.id,
         device_id: device.id,
         amr: session.amr.iter().map(|method| Code::new(method.as_str())).collect(),
+        servers: servers.into_iter().collect(),
     };
     tx.audit(&record(&info, &user, device.id, Some(&session), event)).await?;
     let answer = TokenResponse {
@@ -91,7 +96,7 @@ async fn redeem_code(
     key: &PublicKey,
     info: &RequestInfo,
     body: &TokenRequest,
-) -> Result<VerifiedLogin, ApiError> {
+) -> Result<(VerifiedLogin, Sha256), ApiError> {
     // Longer than any code; not worth a digest.
     if body.code.len() > MAX_PROOF_LENGTH {
         return Err(bad_code(RedeemError::Code));
@@ -119,7 +124,7 @@ async fn redeem_code(
     };
     let login = redeem(&record, &redemption, info.now).map_err(bad_code)?;
     if sign_in::use_code(tx, code_hash, info.now).await? {
-        Ok(login)
+        Ok((login, code_hash))
     } else {
         Err(bad_code(RedeemError::Used))
     }
@@ -215,6 +220,7 @@ async fn sign_out(
     SignedIn { user: caller, info }: SignedIn,
 ) -> Result<Answer<()>, ApiError> {
     let mut tx = app.store().begin().await?;
+    named_proofs::forget_device(&mut tx, caller.device_id()).await?;
     if sessions::end(&mut tx, caller.session_id(), info.now).await? {
         tx.audit(&Record {
             at: info.now,

@@ -4,6 +4,7 @@
 //! still administers the team: the check of the request's session was made before it waited for the writer's turn.
 
 mod audit;
+pub(crate) mod conditions;
 mod connectors;
 mod devices;
 mod fault;

@@ -33,7 +33,9 @@ use usher_store::{
 use usher_types::{ConnectionId, LoginName, ServerId};
 
 use self::{issuance::Fall, routes::Bastions};
-use crate::{AppState, error::ApiError, extract::Approved, hot::Place, random, request::RequestInfo, x509};
+use crate::{
+    AppState, admin, error::ApiError, extract::Approved, hot::Place, random, request::RequestInfo, x509,
+};
 
 /// One for the target and one for each bastion of the longest route.
 const MAX_KEYS: usize = 1 + usher_enrollment::MAX_HOPS;
@@ -194,7 +196,7 @@ async fn plan(
             let login = &asked.access.login;
             let deny = denied(info, &user, id, Some(server.id), login, [Code::new("step_up")]);
             record(app, &deny).await?;
-            return Err(stepped_up(step_up));
+            return Err(stepped_up(&step_up));
         }
     };
     let target = Arc::new(Place::of(app, &mut reader, server, info.now).await?);
@@ -248,13 +250,14 @@ fn refusal(denial: &Denial, user: &ApprovedUser, server: &str) -> ApiError {
         .with_next(denial.next())
 }
 
-fn stepped_up(step_up: StepUp) -> ApiError {
-    let minutes = step_up.max_age().as_secs().div_ceil(60);
-    ApiError::new(
-        ErrorCode::InsufficientUserAuthentication,
-        format!("this server wants a sign-in that is at most {minutes} minutes old"),
-    )
-    .with_next("sign in again with `usher login`")
+fn stepped_up(step_up: &StepUp) -> ApiError {
+    let server = step_up.server().clone();
+    ApiError::new(ErrorCode::InsufficientUserAuthentication, step_up.to_string())
+        .with_next(format!("sign in for it with `usher step-up {server}`, then try again"))
+        .with_step_up(usher_api::StepUp {
+            server,
+            authentication: admin::conditions::shown_authentication(step_up.wanted()),
+        })
 }
 
 fn codes(denial: &Denial) -> Vec<Code> {

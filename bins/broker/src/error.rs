@@ -6,7 +6,7 @@ mod kms;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use usher_api::{ErrorBody, ErrorCode, ErrorResponse};
+use usher_api::{ErrorBody, ErrorCode, ErrorResponse, StepUp};
 use usher_ca::SignError;
 use usher_identity::{AuthenticationError, DeviceNotApproved, DeviceState, dpop::ProofError};
 use usher_keystore::{GenerateError, LoadError, SignMessageError, kms::KmsError};
@@ -23,6 +23,7 @@ pub(crate) struct ApiError {
     reasons: Vec<String>,
     next: Option<String>,
     retry_after: Option<u64>,
+    step_up: Option<Box<StepUp>>,
     /// Never shown to the caller.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -36,6 +37,7 @@ impl ApiError {
             reasons: Vec::new(),
             next: None,
             retry_after: None,
+            step_up: None,
             cause: None,
         }
     }
@@ -109,6 +111,13 @@ impl ApiError {
         self
     }
 
+    /// What to sign in again for.
+    #[must_use]
+    pub(crate) fn with_step_up(mut self, step_up: StepUp) -> Self {
+        self.step_up = Some(Box::new(step_up));
+        self
+    }
+
     /// For the log only.
     #[must_use]
     pub(crate) fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -144,21 +153,33 @@ impl IntoResponse for ApiError {
             }
         }
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let challenge = self.step_up.as_ref().map(|step_up| challenge(step_up));
         let body = ErrorResponse {
             error: ErrorBody {
                 code: self.code,
                 message: self.message,
                 reasons: self.reasons,
                 next: self.next,
+                step_up: self.step_up,
             },
         };
         let mut response = (status, axum::Json(body)).into_response();
+        if let Some(challenge) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Failed(self.code));
         response
     }
+}
+
+/// RFC 9470 section 3, with the scheme of RFC 9449 section 7.1.
+fn challenge(step_up: &StepUp) -> String {
+    let max_age = step_up.authentication.max_age_seconds;
+    let max_age = max_age.map(|age| format!(", max_age=\"{age}\"")).unwrap_or_default();
+    format!("DPoP error=\"{}\"{max_age}", ErrorCode::InsufficientUserAuthentication.as_str())
 }
 
 /// Left on an error answer for the request log.

@@ -8,6 +8,7 @@ use usher_api::v1::Page;
 use crate::{api::Api, cli::Context, exit::Failure, output};
 
 pub mod audit;
+pub mod conditions;
 pub mod connector;
 pub mod device;
 pub mod group;

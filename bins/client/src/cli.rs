@@ -13,6 +13,7 @@ use crate::{
     output::{self, Format},
     people, proxy, ssh,
     ssh_config::{self, SshConfigCommand},
+    step_up,
 };
 
 pub mod environment;
@@ -144,6 +145,8 @@ pub enum Command {
     SshConfig(SshConfigCommand),
     /// Teams, sessions and the background process
     Status,
+    /// Sign in again, for servers that ask for it by name
+    StepUp(step_up::StepUpCommand),
     /// The keys that the team rests on
     #[command(subcommand)]
     Team(admin::team::TeamCommand),
@@ -268,6 +271,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::SshAgent(command) => people::ssh_agent(&context, &command),
         Command::SshConfig(command) => ssh_config::run(&context, command),
         Command::Status => people::status(&context),
+        Command::StepUp(command) => step_up::run(&context, &command),
         Command::Team(command) => admin::team::run(&context, command),
         Command::Token(command) => admin::token::run(&context, command),
         Command::Unlock(command) => admin::lock::unlock(&context, command),

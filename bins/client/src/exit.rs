@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use usher_api::{ErrorBody, ErrorCode};
+use usher_api::{ErrorBody, ErrorCode, StepUp};
 
 /// Exit codes of every command but `usher ssh`, which passes on the remote status and uses 255 for its own errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,13 +61,16 @@ pub struct Failure {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// What to sign in again for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<Box<StepUp>>,
 }
 
 impl Failure {
     /// A failure without advice.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: None, message: message.into(), reasons: Vec::new(), next: None }
+        Self { exit, code: None, message: message.into(), reasons: Vec::new(), next: None, step_up: None }
     }
 
     /// Anything that has no better exit code.
@@ -125,7 +128,14 @@ impl From<ErrorBody> for Failure {
     fn from(body: ErrorBody) -> Self {
         let exit = exit_of(body.code);
         let next = body.next.or_else(|| default_next(body.code).map(str::to_owned));
-        Self { exit, code: Some(body.code), message: body.message, reasons: body.reasons, next }
+        Self {
+            exit,
+            code: Some(body.code),
+            message: body.message,
+            reasons: body.reasons,
+            next,
+            step_up: body.step_up,
+        }
     }
 }
 

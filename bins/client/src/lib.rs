@@ -38,6 +38,7 @@ pub mod spawn;
 pub mod ssh;
 pub mod ssh_agent;
 pub mod ssh_config;
+pub mod step_up;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 

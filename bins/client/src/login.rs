@@ -1,12 +1,12 @@
 //! `usher login`: authorization code with PKCE (RFC 7636) in the system's browser and a loopback redirect (RFC 8252),
 //! bound to the device key. The code goes to the background process, which exchanges it and keeps the token.
 
-use std::{io::IsTerminal as _, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, io::IsTerminal as _, process::Stdio, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
 use usher_api::v1::{DeviceState, Page, Server};
 use usher_identity::pkce::CodeVerifier;
-use usher_types::{DeviceName, TeamSlug};
+use usher_types::{DeviceName, HostName, TeamSlug};
 
 use crate::{
     api::Api,
@@ -45,7 +45,7 @@ pub struct LoginOptions {
 /// When there is no session in the end.
 pub fn run(context: &Context, options: &LoginOptions) -> Result<(), Failure> {
     let team = context.team()?;
-    let signed_in = sign_in(context, &team, options)?;
+    let signed_in = sign_in(context, &team, options, &BTreeSet::new())?;
     output::show(
         context.format,
         &serde_json::json!({
@@ -60,11 +60,16 @@ pub fn run(context: &Context, options: &LoginOptions) -> Result<(), Failure> {
     )
 }
 
-/// Opens a session for `team`.
+/// Opens a session for `team`, with a sign-in that counts for `servers` where they want to be named.
 ///
 /// # Errors
 /// When there is none in the end.
-pub fn sign_in(context: &Context, team: &TeamSlug, options: &LoginOptions) -> Result<SignedIn, Failure> {
+pub fn sign_in(
+    context: &Context,
+    team: &TeamSlug,
+    options: &LoginOptions,
+    servers: &BTreeSet<HostName>,
+) -> Result<SignedIn, Failure> {
     let (_, settings) = context.config.team(Some(team.as_str()))?;
     let device_name = device_name(options, settings)?;
     let key = config::device_public_key(&context.environment.config, settings)?;
@@ -85,6 +90,10 @@ pub fn sign_in(context: &Context, team: &TeamSlug, options: &LoginOptions) -> Re
         .append_pair("state", &state)
         .append_pair("dpop_jkt", &key.thumbprint().to_string())
         .append_pair("device_name", device_name.as_str());
+    if !servers.is_empty() {
+        let names: Vec<&str> = servers.iter().map(HostName::as_str).collect();
+        address.query_pairs_mut().append_pair("servers", &names.join(",")).append_pair("prompt", "login");
+    }
     show_page(context, options, address.as_str());
 
     let (code, page) = loopback.wait(&state, &issuer(settings), PATIENCE)?;

@@ -20,6 +20,7 @@ use crate::{
         control::{Answer, Connect, Connected, ControlClient, Request, unexpected},
         process,
     },
+    step_up,
 };
 
 pub mod banner;
@@ -35,6 +36,8 @@ const SECOND_ROUTE_AFTER: Duration = Duration::from_secs(2);
 const RETRY_FOR: Duration = Duration::from_secs(10);
 /// A server behind a bastion that drops packets would let us wait for minutes.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(45);
+/// A server that asks again after a sign-in asks for something that signing in does not give.
+const STEP_UPS: u32 = 2;
 /// How often slots for a further route are asked for while an earlier one is being tried.
 const SLOT_POLL: Duration = Duration::from_millis(100);
 
@@ -94,14 +97,25 @@ fn greet() {
 fn connect(context: &Context, command: &ProxyCommand) -> Result<(ControlClient, Wire, Vec<u8>), Failure> {
     let runtime = command.socket.as_deref().and_then(Path::parent).unwrap_or(&context.environment.runtime);
     let request = connect_request(context, command)?;
-    let deadline = clock::monotonic() + RETRY_FOR;
-    let mut attempt = 0;
+    let mut deadline = None;
+    let (mut attempt, mut step_ups) = (0, 0);
     loop {
         let mut agent =
             process::running(runtime)?.ok_or_else(|| Failure::not_signed_in(request.team.as_str()))?;
-        let Answer::Connected(connected) = agent.ask(&Request::Connect(request.clone()))? else {
-            return Err(unexpected());
+        let connected = match agent.ask(&Request::Connect(request.clone())) {
+            Ok(Answer::Connected(connected)) => connected,
+            Ok(_) => return Err(unexpected()),
+            Err(Failure { step_up: Some(wanted), .. })
+                if step_ups < STEP_UPS && step_up::is_possible(context) =>
+            {
+                step_up::interrupt(context, &mut agent, &request.team, &wanted.server)?;
+                step_ups += 1;
+                continue;
+            }
+            Err(failure) => return Err(failure),
         };
+        // From here on: a person who signs in takes longer.
+        let deadline = *deadline.get_or_insert_with(|| clock::monotonic() + RETRY_FOR);
         match race(&mut agent, &context.environment, runtime, &connected, attempt) {
             Ok((wire, banner)) => {
                 // A name that is not remembered costs one broker round trip next time, no more.

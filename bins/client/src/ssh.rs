@@ -1,7 +1,7 @@
 //! Runs the user's own `ssh` with everything it needs on its command line; no configuration file takes part. Links no
 //! SSH library.
 
-use std::{io::IsTerminal as _, os::unix::process::CommandExt as _, path::Path};
+use std::{collections::BTreeSet, io::IsTerminal as _, os::unix::process::CommandExt as _, path::Path};
 
 use usher_api::v1::Purpose;
 use usher_types::TeamSlug;
@@ -246,6 +246,9 @@ fn prepare(
             Purpose::Command => "--purpose=command",
             Purpose::Interactive => "--purpose=interactive",
         });
+    if context.no_input {
+        setting = setting.proxy_argument("--no-input");
+    }
     if let Some(via) = &command.via {
         setting = setting.proxy_argument(format!("--via={}", via.join(",")));
     }
@@ -272,7 +275,7 @@ fn signed_in(context: &Context, host: &str) -> Result<(TeamSlug, SignedIn), Fail
         return Err(Failure::not_signed_in(team.as_str()));
     }
     output::note("not signed in yet");
-    login::sign_in(context, &team, &login::LoginOptions::default())?;
+    login::sign_in(context, &team, &login::LoginOptions::default(), &BTreeSet::new())?;
     let found = session(&context.environment.runtime, &team)?;
     found.map(|found| (team.clone(), found)).ok_or_else(|| Failure::not_signed_in(team.as_str()))
 }

@@ -1,7 +1,10 @@
 //! The one shape of every error answer, and the stable codes in it.
 
 use serde::{Deserialize, Serialize};
+use usher_types::HostName;
 use utoipa::ToSchema;
+
+use crate::v1::Authentication;
 
 /// Body of every answer with a 4xx or 5xx status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +26,18 @@ pub struct ErrorBody {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// With `insufficient_user_authentication`: what to sign in again for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<Box<StepUp>>,
+}
+
+/// What to sign in again for (RFC 9470).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepUp {
+    /// The server that asks.
+    pub server: HostName,
+    /// What it asks.
+    pub authentication: Authentication,
 }
 
 macro_rules! error_codes {

@@ -17,5 +17,5 @@ pub mod headers;
 mod openapi;
 pub mod v1;
 
-pub use error::{ErrorBody, ErrorCode, ErrorResponse};
+pub use error::{ErrorBody, ErrorCode, ErrorResponse, StepUp};
 pub use openapi::{openapi, openapi_json};

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod agent;
+mod conditions;
 mod connectors;
 mod directory;
 mod endpoint;
@@ -16,6 +17,7 @@ pub use agent::{
     AccountConflict, AgentCertificate, AgentCertificateRequest, EnrollRequest, EnrollResponse, HostFacts,
     ReportRequest, ReportResponse, SignedDocument, StateQuery, StateResponse, Trusts,
 };
+pub use conditions::{Authentication, Conditions};
 pub use connectors::{
     Connector, ConnectorSettings, ConnectorState, CreateConnector, ExternalIdClaim, JoinRule, UpdateConnector,
 };

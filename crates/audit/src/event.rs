@@ -15,8 +15,8 @@ use usher_types::{
 
 use crate::{
     Code, ConnectorProperties, Day, ForwardingRule, Head, IssuedCertificate, KeyCount, KeyId, KeyPlace,
-    Network, ProjectSettings, Reported, Restriction, Role, RoleInProject, Serial, ServerPlace,
-    SessionPurpose, UserProperties, text::as_text,
+    Network, ProjectSettings, Reported, Restriction, Role, RoleConditions, RoleInProject, Serial,
+    ServerPlace, SessionPurpose, UserProperties, WantedAuthentication, text::as_text,
 };
 
 macro_rules! events {
@@ -333,6 +333,9 @@ events! {
         /// What they might do before; absent when the group had no role.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<RoleInProject>,
+        /// When the role counts.
+        #[serde(default, skip_serializing_if = "RoleConditions::is_empty")]
+        conditions: RoleConditions,
     }
     /// Other networks than before may hold addresses of a project's servers.
     ProjectNetworks = "project.networks" {
@@ -357,6 +360,9 @@ events! {
         /// New sudo rule.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         admin_sudo: Option<Code>,
+        /// What everybody who connects is asked for from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authentication: Option<WantedAuthentication>,
         /// The settings that were changed, as they were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<ProjectSettings>,
@@ -489,6 +495,9 @@ events! {
         device_id: DeviceId,
         /// How: `amr` values.
         amr: Vec<Code>,
+        /// The servers that the sign-in was for; empty when it was for none in particular.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        servers: Vec<ServerId>,
     }
     /// A sign-in of a user that exists failed.
     SignInFail = "sign_in.fail" {

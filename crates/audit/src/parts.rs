@@ -1,6 +1,6 @@
 //! What events are made of: settings, places, counts. Add fields that may be absent at the end; never change what is there.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use usher_types::{DisplayName, Label, Principal, Sha256};
@@ -109,6 +109,45 @@ pub struct RoleInProject {
     pub server_admin: bool,
 }
 
+/// When a role in a project counts; always when all of it is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleConditions {
+    /// On servers with these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Label, Label>,
+    /// For clients in these networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Network>,
+    /// At these hours of the week, commas for spaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Reported>,
+    /// What is asked of the person's sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<WantedAuthentication>,
+}
+
+impl RoleConditions {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is asked of a person's last sign-in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedAuthentication {
+    /// How old it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_seconds: Option<u32>,
+    /// With a second factor.
+    pub second_factor: bool,
+    /// For the server by name.
+    pub named_server: bool,
+}
+
 /// How many signatures a key was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +196,9 @@ pub struct ProjectSettings {
     /// Sudo rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_sudo: Option<Code>,
+    /// What everybody who connects is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<WantedAuthentication>,
 }
 
 /// Properties of a user; absent ones are not spoken about.

@@ -31,7 +31,7 @@ mod placement;
 mod redeem;
 mod topology;
 
-pub use constraint::{Cidr, NamePattern, ParseCidrError, ParsePatternError};
+pub use constraint::{NamePattern, ParsePatternError};
 pub use enrolled::EnrolledServer;
 pub use listener::{EnrolledAgent, ListenerGrant, NotItsKey, ServerRecord};
 pub use name::{MAX_NAME_ATTEMPTS, NamesExhausted, allocate_name};

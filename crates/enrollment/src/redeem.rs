@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use thiserror::Error;
 use usher_types::{
-    HostName, Label, ProjectId, SecretToken, ServerId, Sha256, Thumbprint, TokenId, TokenKind, UnixTime,
+    Cidr, HostName, Label, ProjectId, SecretToken, ServerId, Sha256, Thumbprint, TokenId, TokenKind, UnixTime,
 };
 
-use crate::{Cidr, EnrolledServer, NamePattern, Placement};
+use crate::{EnrolledServer, NamePattern, Placement};
 
 /// How long the same agent may repeat a redemption whose answer it lost.
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(10 * 60);

@@ -6,14 +6,17 @@ use usher_identity::ApprovedUser;
 use usher_types::{ConnectionId, KeyId, UnixTime, ValidityWindow};
 
 use crate::{
-    AccessFacts, AccessRequest, Assignment, Capabilities, Decision, Denial, Grant, Locked, PortForwarding,
-    Purpose, Reason, StepUp,
+    AccessFacts, AccessRequest, Assignment, Authentication, Capabilities, Decision, Denial, Grant, Locked,
+    PortForwarding, Purpose, Reason, StepUp,
 };
 
 /// Decides whether `user` may connect to the server of `facts`, now.
 ///
 /// Total and deterministic. `connection_id` names the connection that is made if the answer is yes; `client_address` is
-/// recorded in certificates and decides nothing.
+/// recorded in certificates, and decides where a condition names networks.
+///
+/// Roles add up: what one of them allows is allowed. So a role that asks for more, such as a fresh second factor, asks only
+/// those who have no other that does without.
 pub fn authorize(
     user: &ApprovedUser,
     request: &AccessRequest,
@@ -44,9 +47,17 @@ pub fn authorize(
         reasons.push(Reason::SessionExpired);
     }
     let mine = || facts.assignments.iter().filter(|assignment| gives_access_to_member(assignment, facts));
+    let unmet =
+        |assignment: &Assignment| assignment.conditions.unmet(&facts.server.labels, client_address, now);
+    let open = || mine().filter(|assignment| unmet(assignment).is_none());
     let has_access = mine().next().is_some();
     if !has_access {
         reasons.push(Reason::NoAccess { project: project.slug.clone(), groups: groups_with_access(facts) });
+    } else if open().next().is_none() {
+        reasons.extend(mine().filter_map(|assignment| {
+            let unmet = unmet(assignment)?;
+            Some(Reason::NotNow { group: assignment.group_name.clone(), unmet, client: client_address })
+        }));
     }
     if has_access && facts.login.is_none() {
         reasons.push(Reason::NoAccount { project: project.slug.clone() });
@@ -68,10 +79,14 @@ pub fn authorize(
     let (Some(login), Ok(window)) = (&facts.login, window) else {
         return Decision::Deny(Denial::inconsistent());
     };
-    if let Some(max_age) = project.max_authentication_age
-        && now.since(user.auth_time()) > max_age
-    {
-        return Decision::StepUp(StepUp::new(max_age, user.auth_time()));
+    let wanted = |assignment: &Assignment| project.authentication.and(&assignment.conditions.authentication);
+    let met = || open().filter(|assignment| wanted(assignment).is_met(user, facts.named_at, now));
+    if met().next().is_none() {
+        // The least that is asked; one role at least is open.
+        return match open().map(wanted).min_by_key(Authentication::burden) {
+            Some(least) => Decision::StepUp(StepUp::new(least, facts.server.name.clone())),
+            None => Decision::Deny(Denial::inconsistent()),
+        };
     }
 
     Decision::Allow(Grant {
@@ -79,7 +94,7 @@ pub fn authorize(
             project_id: project.id,
             server_id: facts.server.id,
             login: login.clone(),
-            server_admin: mine().any(|assignment| assignment.server_admin),
+            server_admin: met().any(|assignment| assignment.server_admin),
             permit_pty: match request.purpose {
                 Purpose::Command => false,
                 Purpose::Interactive => true,

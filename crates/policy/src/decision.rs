@@ -1,10 +1,10 @@
 //! What a decision says: allow with a grant, deny with every reason, or step up.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr};
 
-use usher_types::{GroupName, LockReason, LoginName, ProjectSlug, UnixTime};
+use usher_types::{GroupName, HostName, LockReason, LoginName, ProjectSlug};
 
-use crate::{Grant, Locked};
+use crate::{Authentication, Grant, Locked, Unmet};
 
 /// The answer to one request.
 #[must_use]
@@ -88,6 +88,15 @@ pub enum Reason {
         /// The project.
         project: ProjectSlug,
     },
+    /// The group's role does not count on this server, from this network or at this hour.
+    NotNow {
+        /// The group.
+        group: GroupName,
+        /// What is in the way.
+        unmet: Unmet,
+        /// Where the caller is.
+        client: Option<IpAddr>,
+    },
     /// The account asked for is not the user's own.
     OtherLogin {
         /// The account asked for.
@@ -112,6 +121,9 @@ impl Reason {
             Self::Locked { on: Locked::User, .. } => "user_locked",
             Self::NoAccess { .. } => "no_access",
             Self::NoAccount { .. } => "no_account",
+            Self::NotNow { unmet: Unmet::Hours(_), .. } => "outside_hours",
+            Self::NotNow { unmet: Unmet::Labels(_), .. } => "labels",
+            Self::NotNow { unmet: Unmet::Networks(_), .. } => "outside_networks",
             Self::OtherLogin { .. } => "other_login",
             Self::SessionExpired => "session_expired",
         }
@@ -134,6 +146,13 @@ impl Reason {
             Self::NoAccess { groups, .. } => format!("ask an administrator to add you to {}", one_of(groups)),
             Self::NoAccount { project } => {
                 format!("ask an administrator to check your account in project `{project}`")
+            }
+            Self::NotNow { unmet: Unmet::Hours(hours), .. } => format!("come back at {hours}"),
+            Self::NotNow { unmet: Unmet::Labels(_), .. } => {
+                "ask an administrator for access to this server".to_owned()
+            }
+            Self::NotNow { unmet: Unmet::Networks(_), .. } => {
+                "connect from one of these networks, for example through the company's VPN".to_owned()
             }
             Self::OtherLogin { own: Some(own), .. } => format!("leave out the login, or use `{own}`"),
             Self::OtherLogin { own: None, .. } => "leave out the login".to_owned(),
@@ -166,6 +185,7 @@ impl fmt::Display for Reason {
                 write!(f, "you are in no group that may log in on servers of project `{project}`")
             }
             Self::NoAccount { project } => write!(f, "you have no account in project `{project}` yet"),
+            Self::NotNow { group, unmet, client } => not_now(f, group, unmet, *client),
             Self::OtherLogin { requested, .. } => {
                 write!(f, "login `{requested}` is not yours; accounts are never shared")
             }
@@ -174,27 +194,67 @@ impl fmt::Display for Reason {
     }
 }
 
+fn not_now(
+    f: &mut fmt::Formatter<'_>,
+    group: &GroupName,
+    unmet: &Unmet,
+    client: Option<IpAddr>,
+) -> fmt::Result {
+    write!(f, "group `{group}` gives access ")?;
+    match unmet {
+        Unmet::Hours(hours) => write!(f, "at {hours} only"),
+        Unmet::Labels(labels) => {
+            let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            write!(f, "to servers with {} only", labels.join(", "))
+        }
+        Unmet::Networks(networks) => {
+            let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            write!(f, "from {} only", networks.join(", "))?;
+            client.map_or(Ok(()), |client| write!(f, ", and you come from {client}"))
+        }
+    }
+}
+
 /// The user must prove again who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepUp {
-    max_age: Duration,
-    auth_time: UnixTime,
+    wanted: Authentication,
+    server: HostName,
 }
 
 impl StepUp {
-    pub(crate) fn new(max_age: Duration, auth_time: UnixTime) -> Self {
-        Self { max_age, auth_time }
+    pub(crate) fn new(wanted: Authentication, server: HostName) -> Self {
+        Self { wanted, server }
     }
 
-    /// How old the user's last proof may be: `max_age` of RFC 9470 section 4.
+    /// What the last proof lacks is among this.
     #[must_use]
-    pub fn max_age(&self) -> Duration {
-        self.max_age
+    pub fn wanted(&self) -> &Authentication {
+        &self.wanted
     }
 
-    /// When the user last proved who it is.
+    /// The server that was asked for.
     #[must_use]
-    pub fn auth_time(&self) -> UnixTime {
-        self.auth_time
+    pub fn server(&self) -> &HostName {
+        &self.server
+    }
+}
+
+/// A sentence for the person.
+impl fmt::Display for StepUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, server } = self;
+        write!(f, "`{server}` wants you to sign in")?;
+        if wanted.second_factor {
+            f.write_str(" with a second factor")?;
+        }
+        if wanted.named_server {
+            f.write_str(" for it by name")?;
+        }
+        match wanted.max_age_seconds {
+            Some(age) if age < 120 => write!(f, ", at most {age} seconds ago"),
+            Some(age) => write!(f, ", at most {} minutes ago", age.div_euclid(60)),
+            None => Ok(()),
+        }
     }
 }

@@ -3,11 +3,18 @@
 //! Health is not among the facts on purpose: a silent agent must not lock people out of its server. Which bastions are
 //! up decides about routes, not about access.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use usher_types::{
-    GroupId, GroupName, HostName, LockReason, LoginName, ProjectId, ProjectSlug, ServerId, UserId,
+    GroupId, GroupName, HostName, Label, LockReason, LoginName, ProjectId, ProjectSlug, ServerId, UnixTime,
+    UserId,
 };
+
+use crate::{Authentication, Conditions};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +49,8 @@ pub struct AccessFacts {
     pub project: ProjectFacts,
     /// All groups of the project, also those without the user.
     pub assignments: Vec<Assignment>,
+    /// When the user last proved who it is for this very server, on the device it calls from.
+    pub named_at: Option<UnixTime>,
     /// Locks on the user, the device it calls from, the server and the project.
     pub locks: Vec<Lock>,
 }
@@ -77,6 +86,8 @@ pub struct ServerFacts {
     pub name: HostName,
     /// Its project.
     pub project_id: ProjectId,
+    /// Its labels.
+    pub labels: Arc<BTreeMap<Label, Label>>,
 }
 
 /// A project.
@@ -92,8 +103,8 @@ pub struct ProjectFacts {
     pub clock_skew: Duration,
     /// What certificates may forward on targets.
     pub port_forwarding: PortForwarding,
-    /// How long ago the user may have proved who it is; none for "in this session".
-    pub max_authentication_age: Option<Duration>,
+    /// What is asked of everybody, whatever their role.
+    pub authentication: Authentication,
 }
 
 /// What certificates may forward on targets.
@@ -118,4 +129,6 @@ pub struct Assignment {
     pub server_access: bool,
     /// Members may use sudo there; means nothing without `server_access`.
     pub server_admin: bool,
+    /// When the role counts.
+    pub conditions: Arc<Conditions>,
 }

@@ -8,7 +8,7 @@
 //! A denial is not an error. It says every reason at once, and for each what to do next.
 //!
 //! ```
-//! use usher_policy::{AccessFacts, Assignment, PortForwarding, ProjectFacts, ServerFacts};
+//! use usher_policy::{AccessFacts, Assignment, Authentication, PortForwarding, ProjectFacts, ServerFacts};
 //! use usher_types::{GroupId, ProjectId, ServerId, UnixTime, UserId};
 //! # fn facts(now: UnixTime) -> Result<AccessFacts, Box<dyn std::error::Error>> {
 //! let project_id = ProjectId::new(now, [1; 10]);
@@ -17,21 +17,28 @@
 //!     user_id: UserId::new(now, [3; 10]),
 //!     login: Some("alice".parse()?),
 //!     groups: [operators].into(),
-//!     server: ServerFacts { id: ServerId::new(now, [4; 10]), name: "web-1".parse()?, project_id },
+//!     server: ServerFacts {
+//!         id: ServerId::new(now, [4; 10]),
+//!         name: "web-1".parse()?,
+//!         project_id,
+//!         labels: Default::default(),
+//!     },
 //!     project: ProjectFacts {
 //!         id: project_id,
 //!         slug: "shop".parse()?,
 //!         certificate_lifetime: std::time::Duration::from_secs(180),
 //!         clock_skew: std::time::Duration::from_secs(60),
 //!         port_forwarding: PortForwarding::Local,
-//!         max_authentication_age: None,
+//!         authentication: Authentication::default(),
 //!     },
 //!     assignments: vec![Assignment {
 //!         group_id: operators,
 //!         group_name: "operators".parse()?,
 //!         server_access: true,
 //!         server_admin: false,
+//!         conditions: Default::default(),
 //!     }],
+//!     named_at: None,
 //!     locks: Vec::new(),
 //! };
 //! // `authorize(&approved_user, &request, &facts, connection_id, client_address, now)` decides.
@@ -43,15 +50,19 @@
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 mod authorize;
+mod conditions;
 mod decision;
 mod facts;
 mod grant;
+mod hours;
 mod snapshot;
 
 pub use authorize::authorize;
+pub use conditions::{Authentication, Conditions, LONGEST_MAX_AGE, Unmet};
 pub use decision::{Decision, Denial, Reason, StepUp};
 pub use facts::{
     AccessFacts, AccessRequest, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
 };
 pub use grant::{Capabilities, ClientGrant, Grant, LegGrant};
+pub use hours::{Hours, ParseHoursError};
 pub use snapshot::{Found, Member, Snapshot, SnapshotBuilder};

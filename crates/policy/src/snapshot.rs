@@ -5,11 +5,14 @@
 //! a few cache lines. The facts it gives are those of the members' own groups: they decide an allow exactly as all
 //! facts do, but a denial needs the rest for its advice, and has to be decided from the tables.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use usher_types::{GroupId, GroupName, Label, LoginName, ProjectId, ServerId, UserId};
 
-use crate::{AccessFacts, Assignment, ProjectFacts, ServerFacts};
+use crate::{AccessFacts, Assignment, Conditions, ProjectFacts, ServerFacts};
 
 /// See the module. Made by a [`SnapshotBuilder`].
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub struct Snapshot {
     groups: Vec<(GroupId, GroupName)>,
     projects: Vec<Project>,
     assignments: Vec<Packed>,
+    conditions: Vec<Arc<Conditions>>,
+    labels: Vec<Arc<BTreeMap<Label, Label>>>,
     servers: Vec<Server>,
     /// Hash of a server's name, and its place in `servers`; by hash.
     names: Vec<(u32, u32)>,
@@ -37,6 +42,7 @@ struct Project {
 struct Packed {
     project: ProjectId,
     group: u32,
+    conditions: u32,
     server_access: bool,
     server_admin: bool,
 }
@@ -45,6 +51,7 @@ struct Packed {
 struct Server {
     id: ServerId,
     project: u32,
+    labels: u32,
     name: u32,
     length: u8,
 }
@@ -119,6 +126,8 @@ impl Snapshot {
             self.projects.capacity().saturating_mul(size_of::<Project>()),
             self.projects.iter().map(|project| project.facts.slug.as_str().len()).sum(),
             self.assignments.capacity().saturating_mul(size_of::<Packed>()),
+            self.conditions.capacity().saturating_mul(size_of::<Arc<Conditions>>()),
+            self.labels.capacity().saturating_mul(size_of::<Arc<BTreeMap<Label, Label>>>()),
             self.servers.capacity().saturating_mul(size_of::<Server>()),
             self.names.capacity().saturating_mul(size_of::<(u32, u32)>()),
             self.bastions.capacity().saturating_mul(size_of::<(Label, ServerId)>()),
@@ -158,9 +167,11 @@ impl Found<'_> {
                 id: self.server.id,
                 name: snapshot.name(self.server)?.parse().ok()?,
                 project_id: project.facts.id,
+                labels: Arc::clone(snapshot.labels.get(index(self.server.labels))?),
             },
             project: project.facts.clone(),
             assignments: Vec::new(),
+            named_at: None,
             locks: Vec::new(),
         };
         for packed in snapshot.assignments.get(index(first)..index(end))? {
@@ -172,6 +183,7 @@ impl Found<'_> {
                     group_name: name.clone(),
                     server_access: packed.server_access,
                     server_admin: packed.server_admin,
+                    conditions: Arc::clone(snapshot.conditions.get(index(packed.conditions))?),
                 });
             }
         }
@@ -188,6 +200,7 @@ pub struct SnapshotBuilder {
     servers: Vec<(ProjectId, Server)>,
     locked_servers: BTreeSet<ServerId>,
     locked_projects: BTreeSet<ProjectId>,
+    labels: BTreeMap<ServerId, Arc<BTreeMap<Label, Label>>>,
 }
 
 impl SnapshotBuilder {
@@ -214,7 +227,12 @@ impl SnapshotBuilder {
             return;
         };
         self.snapshot.text.push_str(name);
-        self.servers.push((project, Server { id, project: 0, name: start, length }));
+        self.servers.push((project, Server { id, project: 0, labels: 0, name: start, length }));
+    }
+
+    /// A server has labels.
+    pub fn labels(&mut self, server: ServerId, labels: Arc<BTreeMap<Label, Label>>) {
+        self.labels.insert(server, labels);
     }
 
     /// A server is a bastion of a group.
@@ -235,7 +253,10 @@ impl SnapshotBuilder {
     /// Sorts and packs.
     #[must_use]
     pub fn finish(self) -> Snapshot {
-        let Self { mut snapshot, mut assignments, servers, locked_servers, locked_projects } = self;
+        let Self { mut snapshot, mut assignments, servers, locked_servers, locked_projects, labels } = self;
+        // At place 0, what most have.
+        snapshot.conditions.push(Arc::default());
+        snapshot.labels.push(Arc::default());
         snapshot.projects.sort_unstable_by_key(|project| project.facts.id);
         let project = |projects: &[Project], id: ProjectId| {
             let at = projects.binary_search_by_key(&id, |project| project.facts.id).ok()?;
@@ -250,9 +271,16 @@ impl SnapshotBuilder {
         groups.shrink_to_fit();
         for (project, id, assignment) in assignments {
             let at = groups.binary_search_by_key(&id, |(group, _)| *group).ok();
-            snapshot.assignments.extend(at.and_then(|at| u32::try_from(at).ok()).map(|group| Packed {
+            let conditions = if assignment.conditions.is_empty() {
+                Some(0)
+            } else {
+                push(&mut snapshot.conditions, assignment.conditions)
+            };
+            let group = at.and_then(|at| u32::try_from(at).ok());
+            snapshot.assignments.extend(group.zip(conditions).map(|(group, conditions)| Packed {
                 project,
                 group,
+                conditions,
                 server_access: assignment.server_access,
                 server_admin: assignment.server_admin,
             }));
@@ -277,9 +305,14 @@ impl SnapshotBuilder {
                 _ => project(&snapshot.projects, id)?,
             };
             last = Some((id, at));
-            Some(Server { project: at, ..server })
+            let labels = match labels.get(&server.id) {
+                Some(labels) => push(&mut snapshot.labels, Arc::clone(labels))?,
+                None => 0,
+            };
+            Some(Server { project: at, labels, ..server })
         });
-        snapshot.servers = placed.collect();
+        let placed: Vec<_> = placed.collect();
+        snapshot.servers = placed;
         snapshot.servers.sort_unstable_by_key(|server| server.id);
         snapshot.names = (0_u32..)
             .zip(&snapshot.servers)
@@ -289,6 +322,13 @@ impl SnapshotBuilder {
         snapshot.bastions.sort_unstable();
         snapshot
     }
+}
+
+/// Where it then stands; `None` when there are too many.
+fn push<T>(list: &mut Vec<T>, item: T) -> Option<u32> {
+    let place = u32::try_from(list.len()).ok()?;
+    list.push(item);
+    Some(place)
 }
 
 fn index(number: u32) -> usize {

@@ -1,17 +1,20 @@
 //! The authorization request (RFC 6749 section 4.1.1 with PKCE, RFC 7636, and `dpop_jkt`, RFC 9449 section 10) of the
 //! one client there is: `usher-cli`, on its own loopback (RFC 8252 section 7.3).
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::{Host, Url};
-use usher_types::{DeviceName, Sha256, Thumbprint};
+use usher_types::{DeviceName, HostName, Sha256, Thumbprint};
 
 /// The only client.
 pub const CLIENT_ID: &str = "usher-cli";
 
 const MAX_STATE: usize = 256;
+/// An Ansible run over a few hundred hosts; goes through the address line of a browser.
+const MAX_SERVERS: usize = 500;
+const MAX_SERVERS_LENGTH: usize = 6000;
 const MAX_REDIRECT_URI: usize = 256;
 
 /// Where the browser goes with the code: `http://127.0.0.1:<port>/<path>` or `http://[::1]:<port>/<path>`, nothing else.
@@ -118,6 +121,12 @@ pub struct AuthorizationParameters {
     /// What the owner calls the device.
     #[serde(default)]
     pub device_name: String,
+    /// Servers that the sign-in is for, commas between their names.
+    #[serde(default)]
+    pub servers: String,
+    /// `login` when an earlier sign-in of the browser must not do.
+    #[serde(default)]
+    pub prompt: String,
 }
 
 /// A request to sign in, checked.
@@ -134,6 +143,12 @@ pub struct AuthorizationRequest {
     pub dpop_jkt: Thumbprint,
     /// What the owner calls the device; shown on the page.
     pub device_name: DeviceName,
+    /// Servers, by name, that the sign-in is for; shown on the page. None for a sign-in as such.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub servers: BTreeSet<HostName>,
+    /// Whether an earlier sign-in of the browser must not do.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// Why a request to sign in is refused.
@@ -195,7 +210,25 @@ impl AuthorizationRequest {
         let dpop_jkt = parameters.dpop_jkt.parse().map_err(|_error| refuse("dpop_jkt", "invalid_request"))?;
         let device_name =
             parameters.device_name.parse().map_err(|_error| refuse("device_name", "invalid_request"))?;
+        let servers =
+            parse_servers(&parameters.servers).ok_or_else(|| refuse("servers", "invalid_request"))?;
+        let fresh = match parameters.prompt.as_str() {
+            "" => false,
+            "login" => true,
+            _ => return Err(refuse("prompt", "invalid_request")),
+        };
         let state = parameters.state.clone();
-        Ok(Self { redirect_uri, code_challenge, state, dpop_jkt, device_name })
+        Ok(Self { redirect_uri, code_challenge, state, dpop_jkt, device_name, servers, fresh })
     }
+}
+
+fn parse_servers(text: &str) -> Option<BTreeSet<HostName>> {
+    if text.is_empty() {
+        return Some(BTreeSet::new());
+    }
+    if text.len() > MAX_SERVERS_LENGTH {
+        return None;
+    }
+    let servers: BTreeSet<HostName> = text.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+    (servers.len() <= MAX_SERVERS).then_some(servers)
 }

@@ -4,8 +4,8 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use usher_enrollment::{Cidr, Placement};
-use usher_types::{Label, ProjectId, ServerId, UnixTime};
+use usher_enrollment::Placement;
+use usher_types::{Cidr, Label, ProjectId, ServerId, UnixTime};
 
 use crate::{
     Conn, StoreError, WriteTx,

@@ -3,7 +3,7 @@
 
 mod batch;
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use usher_policy::{
     AccessFacts, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
@@ -16,7 +16,7 @@ use usher_types::{
 use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
-    locks,
+    locks, named_proofs,
     row::{Columns, Row, statements},
     servers::Server,
 };
@@ -28,11 +28,11 @@ pub(crate) use self::batch::{STATEMENTS as BATCH_STATEMENTS, insert_all, insert_
 pub const ANSWER_KEPT: Duration = Duration::from_secs(10 * 60);
 
 statements! {
-    PROJECT = "SELECT id, slug, certificate_lifetime_seconds, clock_skew_seconds, port_forwarding
+    PROJECT = "SELECT id, slug, certificate_lifetime_seconds, clock_skew_seconds, port_forwarding, authentication
         FROM projects WHERE id = $1";
     LOGIN = "SELECT login FROM project_users WHERE project_id = $1 AND user_id = $2";
     MEMBERSHIPS = "SELECT group_id FROM group_members WHERE user_id = $1";
-    ASSIGNMENTS = "SELECT g.group_id, d.name, g.server_access, g.server_admin
+    ASSIGNMENTS = "SELECT g.group_id, d.name, g.server_access, g.server_admin, g.conditions
         FROM project_groups g JOIN groups d ON d.id = g.group_id
         WHERE g.project_id = $1 AND g.removed_at IS NULL ORDER BY d.name";
     ANSWERED = "SELECT content, answer, created_at FROM connections WHERE jkt = $1 AND jti = $2";
@@ -129,15 +129,29 @@ pub async fn facts(
     let groups: BTreeSet<GroupId> =
         groups.iter().map(|row| row.parse("group_id")).collect::<Result<_, _>>()?;
     let assignments = query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
+    let assignments: Vec<_> = assignments.iter().map(read_assignment).collect::<Result<_, _>>()?;
+    let project = read_project(&row)?;
+    let asked = assignments.iter().map(|assignment| &assignment.conditions.authentication);
+    let named_at = if asked.chain([&project.authentication]).any(|asked| asked.named_server) {
+        named_proofs::given_at(conn, user, device, server.id).await?
+    } else {
+        None
+    };
     let locks = locks::of_access(conn, user, device, server.id, server.project_id).await?;
     Ok(Some(AccessFacts {
         user_id: user,
         locks: locks.into_iter().map(read_lock).collect(),
         login: login.map(|row| row.parse("login")).transpose()?,
         groups,
-        server: ServerFacts { id: server.id, name: server.name.clone(), project_id: server.project_id },
-        project: read_project(&row)?,
-        assignments: assignments.iter().map(read_assignment).collect::<Result<_, _>>()?,
+        server: ServerFacts {
+            id: server.id,
+            name: server.name.clone(),
+            project_id: server.project_id,
+            labels: Arc::new(server.labels.clone()),
+        },
+        project,
+        assignments,
+        named_at,
     }))
 }
 
@@ -153,7 +167,7 @@ pub(crate) fn read_project(row: &Row) -> Result<ProjectFacts, StoreError> {
             crate::PortForwarding::Local => PortForwarding::Local,
             crate::PortForwarding::Off => PortForwarding::Off,
         },
-        max_authentication_age: None,
+        authentication: row.json_opt("authentication")?.unwrap_or_default(),
     })
 }
 
@@ -173,6 +187,7 @@ fn read_assignment(row: &Row) -> Result<Assignment, StoreError> {
         group_name: row.parse("name")?,
         server_access: row.flag("server_access")?,
         server_admin: row.flag("server_admin")?,
+        conditions: row.json_opt("conditions")?.unwrap_or_default(),
     })
 }
 

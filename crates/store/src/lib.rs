@@ -51,6 +51,7 @@ pub mod housekeeping;
 mod issue;
 pub mod keys;
 pub mod locks;
+pub mod named_proofs;
 mod postgres;
 pub mod project_groups;
 pub mod project_users;
@@ -107,6 +108,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("housekeeping", housekeeping::STATEMENTS),
         ("keys", keys::STATEMENTS),
         ("locks", locks::STATEMENTS),
+        ("named_proofs", named_proofs::STATEMENTS),
         ("project_groups", project_groups::STATEMENTS),
         ("project_users", project_users::STATEMENTS),
         ("projects", projects::STATEMENTS),

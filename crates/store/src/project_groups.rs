@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 use usher_account_lifecycle::allocate::{self, AllocateError};
+use usher_policy::Conditions;
 use usher_types::{GroupId, GroupName, NameError, ProjectId, ProjectSlug, UnixGroupName, UnixTime};
 
 use crate::{
@@ -12,14 +13,14 @@ use crate::{
     conn::query,
     groups::Group,
     projects::{self, Project},
-    row::{Columns, Row, statements},
+    row::{Columns, Row, statements, to_json},
 };
 
 statements! {
-    LIST = "SELECT g.group_id, d.name, g.server_access, g.server_admin, g.unix_group_name, g.unix_gid
+    LIST = "SELECT g.group_id, d.name, g.server_access, g.server_admin, g.unix_group_name, g.unix_gid, g.conditions
         FROM project_groups g JOIN groups d ON d.id = g.group_id
         WHERE g.project_id = $1 AND g.removed_at IS NULL ORDER BY d.name";
-    ROW = "SELECT unix_group_name, unix_gid FROM project_groups WHERE project_id = $1 AND group_id = $2";
+    ROW = "SELECT unix_group_name, unix_gid, conditions FROM project_groups WHERE project_id = $1 AND group_id = $2";
     NAME_OF_GROUP = "SELECT 1 FROM project_groups
         WHERE project_id = $1 AND unix_group_name = $2 AND removed_at IS NULL AND group_id <> $3 LIMIT 1";
     NAME_OF_USER = "SELECT 1 FROM project_users WHERE project_id = $1 AND login = $2 LIMIT 1";
@@ -28,6 +29,8 @@ statements! {
     UPDATE = "UPDATE project_groups SET server_access = $3, server_admin = $4, removed_at = NULL
         WHERE project_id = $1 AND group_id = $2";
     REMOVE = "UPDATE project_groups SET removed_at = $3, server_access = 0, server_admin = 0
+        WHERE project_id = $1 AND group_id = $2 AND removed_at IS NULL";
+    SET_CONDITIONS = "UPDATE project_groups SET conditions = $3
         WHERE project_id = $1 AND group_id = $2 AND removed_at IS NULL";
     TAKEN = "SELECT DISTINCT t.unix_id FROM taken_ids t JOIN servers s ON s.id = t.server_id WHERE s.project_id = $1";
 }
@@ -47,6 +50,8 @@ pub struct ProjectGroup {
     pub unix_group_name: UnixGroupName,
     /// The Unix group's GID.
     pub unix_gid: u32,
+    /// When the role counts.
+    pub conditions: Conditions,
 }
 
 /// What a group's members may do in a project.
@@ -127,6 +132,7 @@ fn read(row: &Row) -> Result<ProjectGroup, StoreError> {
         server_admin: row.flag("server_admin")?,
         unix_group_name: row.parse("unix_group_name")?,
         unix_gid: row.number("unix_gid")?,
+        conditions: row.json_opt("conditions")?.unwrap_or_default(),
     })
 }
 
@@ -147,9 +153,9 @@ pub async fn set(
     let (project_id, group_id) = (project.id.to_string(), group.id.to_string());
     let known =
         query(ROW).bind(&project_id).bind(&group_id).fetch_optional(tx).await.map_err(StoreError::from)?;
-    let (unix_group_name, unix_gid) = match &known {
-        Some(row) => (row.parse("unix_group_name")?, row.number("unix_gid")?),
-        None => (unix_name(&group.name)?, 0),
+    let (unix_group_name, unix_gid, conditions) = match &known {
+        Some(row) => (row.parse("unix_group_name")?, row.number("unix_gid")?, row.json_opt("conditions")?),
+        None => (unix_name(&group.name)?, 0, None),
     };
     check_name(tx, &project, &unix_group_name, &group_id).await?;
     let unix_gid = if known.is_some() {
@@ -173,7 +179,28 @@ pub async fn set(
         server_admin: role.admin() == 1,
         unix_group_name,
         unix_gid,
+        conditions: conditions.unwrap_or_default(),
     }))
+}
+
+/// Says when a group's role in a project counts; false when it has none there. A role keeps its conditions when it changes,
+/// also while the group is out of the project.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn set_conditions(
+    tx: &mut WriteTx,
+    project: ProjectId,
+    group: GroupId,
+    conditions: &Conditions,
+) -> Result<bool, StoreError> {
+    let text = (!conditions.is_empty()).then(|| to_json(conditions, "conditions")).transpose()?;
+    let query = query(SET_CONDITIONS).bind(project.to_string()).bind(group.to_string()).bind(text);
+    let set = query.execute(tx).await?.rows_affected() == 1;
+    if set {
+        tx.bump_epoch().await?;
+    }
+    Ok(set)
 }
 
 async fn create(

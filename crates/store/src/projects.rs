@@ -1,24 +1,25 @@
 //! Projects: the settings that decide what certificates may do, and the counters that UIDs and GIDs come from.
 
 use thiserror::Error;
+use usher_policy::Authentication;
 use usher_types::{ProjectId, ProjectSlug, UnixTime, UserId};
 
 use crate::{
     AdminSudo, CertificateType, Conn, PortForwarding, StoreError, WriteTx,
     conn::query,
     locks::{self, Target},
-    row::{Columns, Row, statements},
+    row::{Columns, Row, statements, to_json},
 };
 
 statements! {
     BY_ID = "SELECT id, slug, next_unix_uid, next_unix_gid, ssh_certificate_type, certificate_lifetime_seconds,
-        clock_skew_seconds, port_forwarding, admin_sudo, created_at FROM projects WHERE id = $1";
+        clock_skew_seconds, port_forwarding, admin_sudo, authentication, created_at FROM projects WHERE id = $1";
     BY_NAME = "SELECT id, slug, next_unix_uid, next_unix_gid, ssh_certificate_type, certificate_lifetime_seconds,
-        clock_skew_seconds, port_forwarding, admin_sudo, created_at FROM projects WHERE slug = $1";
+        clock_skew_seconds, port_forwarding, admin_sudo, authentication, created_at FROM projects WHERE slug = $1";
     LIST = "SELECT id, slug, next_unix_uid, next_unix_gid, ssh_certificate_type, certificate_lifetime_seconds,
-        clock_skew_seconds, port_forwarding, admin_sudo, created_at FROM projects ORDER BY slug";
+        clock_skew_seconds, port_forwarding, admin_sudo, authentication, created_at FROM projects ORDER BY slug";
     LIST_VISIBLE = "SELECT id, slug, next_unix_uid, next_unix_gid, ssh_certificate_type, certificate_lifetime_seconds,
-        clock_skew_seconds, port_forwarding, admin_sudo, created_at FROM projects p
+        clock_skew_seconds, port_forwarding, admin_sudo, authentication, created_at FROM projects p
         WHERE EXISTS (SELECT 1 FROM project_groups g JOIN group_members m ON m.group_id = g.group_id
             WHERE g.project_id = p.id AND g.removed_at IS NULL AND g.server_access = 1 AND m.user_id = $1)
         ORDER BY slug";
@@ -28,7 +29,7 @@ statements! {
             certificate_lifetime_seconds, clock_skew_seconds, port_forwarding, admin_sudo, created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     UPDATE = "UPDATE projects SET certificate_lifetime_seconds = $2, clock_skew_seconds = $3, port_forwarding = $4,
-        admin_sudo = $5 WHERE id = $1";
+        admin_sudo = $5, authentication = $6 WHERE id = $1";
     SET_COUNTERS = "UPDATE projects SET next_unix_uid = $2, next_unix_gid = $3 WHERE id = $1";
     SERVERS = "SELECT COUNT(*) AS servers FROM servers WHERE project_id = $1";
     DELETE = "DELETE FROM projects WHERE id = $1";
@@ -56,6 +57,8 @@ pub struct Project {
     pub port_forwarding: PortForwarding,
     /// How admins use sudo.
     pub admin_sudo: AdminSudo,
+    /// What is asked of everybody who connects.
+    pub authentication: Authentication,
     /// When it was created.
     pub created_at: UnixTime,
 }
@@ -72,6 +75,7 @@ impl Project {
             clock_skew_seconds: row.number("clock_skew_seconds")?,
             port_forwarding: row.parse("port_forwarding")?,
             admin_sudo: row.parse("admin_sudo")?,
+            authentication: row.json_opt("authentication")?.unwrap_or_default(),
             created_at: row.time("created_at")?,
         })
     }
@@ -88,6 +92,8 @@ pub struct ProjectChange {
     pub port_forwarding: Option<PortForwarding>,
     /// New sudo rule.
     pub admin_sudo: Option<AdminSudo>,
+    /// What to ask of everybody from now on.
+    pub authentication: Option<Authentication>,
 }
 
 /// Why a project cannot be created.
@@ -219,17 +225,21 @@ pub async fn update(
         clock_skew_seconds: change.clock_skew_seconds.unwrap_or(project.clock_skew_seconds),
         port_forwarding: change.port_forwarding.unwrap_or(project.port_forwarding),
         admin_sudo: change.admin_sudo.unwrap_or(project.admin_sudo),
+        authentication: change.authentication.clone().unwrap_or_else(|| project.authentication.clone()),
         ..project.clone()
     };
     if changed == *project {
         return Ok(changed);
     }
+    let asked = Some(&changed.authentication).filter(|asked| !asked.asks_nothing());
+    let authentication = asked.map(|asked| to_json(asked, "authentication")).transpose()?;
     query(UPDATE)
         .bind(project.id.to_string())
         .bind(i64::from(changed.certificate_lifetime_seconds))
         .bind(i64::from(changed.clock_skew_seconds))
         .bind(changed.port_forwarding.as_str())
         .bind(changed.admin_sudo.as_str())
+        .bind(authentication)
         .execute(tx)
         .await?;
     tx.bump_epoch().await?;

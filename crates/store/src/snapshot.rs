@@ -1,7 +1,7 @@
 //! Reads the whole team's access rules into a [`Snapshot`]. One row for each project: a row costs more than what stands
 //! in it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use usher_policy::{Assignment, Snapshot, SnapshotBuilder};
 use usher_types::{DeviceId, GroupId, GroupName, LoginName, ProjectId, ServerId, UserId};
@@ -11,15 +11,19 @@ use crate::{
     conn::query,
     connections::read_project,
     locks,
-    row::{Columns as _, statements},
+    row::{Columns as _, Labels, statements},
 };
 
 statements! {
-    PROJECTS = "SELECT id, slug, certificate_lifetime_seconds, clock_skew_seconds, port_forwarding FROM projects";
+    PROJECTS = "SELECT id, slug, certificate_lifetime_seconds, clock_skew_seconds, port_forwarding, authentication
+        FROM projects";
     ROLES = "SELECT g.project_id,
             string_agg(g.group_id || ' ' || d.name || ' ' || g.server_access || ' ' || g.server_admin, ' ') AS roles
         FROM project_groups g JOIN groups d ON d.id = g.group_id WHERE g.removed_at IS NULL GROUP BY g.project_id";
     SERVERS = "SELECT project_id, string_agg(id || ' ' || name, ' ') AS servers FROM servers GROUP BY project_id";
+    CONDITIONS = "SELECT project_id, group_id, conditions FROM project_groups
+        WHERE removed_at IS NULL AND conditions IS NOT NULL";
+    LABELS = "SELECT id, labels FROM servers WHERE labels <> '{}'";
     BASTIONS = "SELECT id, bastion_group FROM servers WHERE bastion_group IS NOT NULL";
     LOCKS = "SELECT kind, target FROM locks WHERE kind IN ('project', 'server')";
     GROUPS_OF_USER = "SELECT group_id FROM group_members WHERE user_id = $1 ORDER BY group_id";
@@ -35,12 +39,19 @@ pub async fn read(conn: &mut Conn) -> Result<Snapshot, StoreError> {
     for row in query(PROJECTS).fetch_all(conn).await? {
         builder.project(read_project(&row)?);
     }
+    let mut conditions = BTreeMap::new();
+    for row in query(CONDITIONS).fetch_all(conn).await? {
+        let role: (ProjectId, GroupId) = (row.parse("project_id")?, row.parse("group_id")?);
+        conditions.insert(role, Arc::new(row.json("conditions")?));
+    }
     for row in query(ROLES).fetch_all(conn).await? {
         let project: ProjectId = row.parse("project_id")?;
         let text = row.text("roles")?;
         let mut words = text.split(' ');
         while let Some(group) = words.next() {
-            let assignment = assignment(group, &mut words).ok_or(StoreError::Corrupt { column: "roles" })?;
+            let mut assignment =
+                assignment(group, &mut words).ok_or(StoreError::Corrupt { column: "roles" })?;
+            assignment.conditions = conditions.remove(&(project, assignment.group_id)).unwrap_or_default();
             builder.assignment(project, assignment);
         }
     }
@@ -53,6 +64,7 @@ pub async fn read(conn: &mut Conn) -> Result<Snapshot, StoreError> {
             builder.server(id, name, project);
         }
     }
+    read_labels(conn, &mut builder).await?;
     for row in query(BASTIONS).fetch_all(conn).await? {
         builder.bastion(row.parse("bastion_group")?, row.parse("id")?);
     }
@@ -66,6 +78,20 @@ pub async fn read(conn: &mut Conn) -> Result<Snapshot, StoreError> {
     Ok(builder.finish())
 }
 
+/// Fleets are labelled alike: each set of labels is there once.
+async fn read_labels(conn: &mut Conn, builder: &mut SnapshotBuilder) -> Result<(), StoreError> {
+    let mut known: BTreeMap<String, Arc<Labels>> = BTreeMap::new();
+    for row in query(LABELS).fetch_all(conn).await? {
+        let text = row.text("labels")?;
+        let labels = match known.get(&text) {
+            Some(labels) => Arc::clone(labels),
+            None => Arc::clone(known.entry(text).or_insert(Arc::new(row.json("labels")?))),
+        };
+        builder.labels(row.parse("id")?, labels);
+    }
+    Ok(())
+}
+
 fn assignment<'a>(group: &str, words: &mut impl Iterator<Item = &'a str>) -> Option<Assignment> {
     let group_id: GroupId = group.parse().ok()?;
     let group_name: GroupName = words.next()?.parse().ok()?;
@@ -76,7 +102,7 @@ fn assignment<'a>(group: &str, words: &mut impl Iterator<Item = &'a str>) -> Opt
     };
     let server_access = flag(words.next()?)?;
     let server_admin = flag(words.next()?)?;
-    Some(Assignment { group_id, group_name, server_access, server_admin })
+    Some(Assignment { group_id, group_name, server_access, server_admin, conditions: Arc::default() })
 }
 
 /// What decides about a user besides the user's own row.

@@ -20,6 +20,7 @@
 mod digest;
 mod id;
 mod name;
+mod network;
 mod principal;
 mod seal;
 mod secret;
@@ -36,6 +37,7 @@ pub use name::{
     ConnectorName, DeviceName, DisplayName, ExternalId, GroupName, HostName, Label, LockReason, LoginName,
     NameError, ProjectSlug, TeamSlug, UnixGroupName, UserName,
 };
+pub use network::{Cidr, ParseCidrError};
 pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};
 pub use seal::{ParseSealKeyIdError, SealKeyId};
 pub use secret::Secret;

@@ -13,6 +13,7 @@ mod network;
 mod rotation;
 mod several;
 mod signing_in;
+mod step_up;
 mod theft;
 
 use anyhow::Result;
@@ -79,6 +80,15 @@ const ALL: &[Check] = &[
     Check {
         name: "hop account: 127.0.0.1, 169.254.169.254 and other ports refused",
         run: hops::other_destinations,
+    },
+    Check {
+        name: "a server that wants to be named interrupts usher ssh, which goes on after the sign-in",
+        run: step_up::interrupts_and_resumes,
+    },
+    Check { name: "one sign-in for two servers, one record in the log", run: step_up::one_for_many },
+    Check {
+        name: "a role that counts from another network only refuses",
+        run: step_up::from_another_network,
     },
     Check { name: "two bastions in a row", run: network::two_bastions_in_a_row },
     Check {

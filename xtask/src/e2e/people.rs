@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::stack::{ROOT, Stack, text};
-use crate::{clock, lab::HostCmd, totp};
+use crate::{
+    clock,
+    lab::{Background, HostCmd},
+    totp,
+};
 
 /// Somebody who uses Usher.
 #[derive(Debug, Serialize, Deserialize)]
@@ -122,11 +126,7 @@ impl Stack {
     /// `usher login` with this code; the browser's outcome.
     pub(super) fn login(&self, name: &str, code: &str) -> Result<Value> {
         let mut login = self.usher(name, &["login", "--no-browser"])?.start()?;
-        let url = clock::wait_for_ok("usher login to print an address", clock::PATIENCE, || {
-            let printed = login.text();
-            let found = printed.split_whitespace().find(|word| word.contains("/authorize?"));
-            found.map(str::to_owned).with_context(|| format!("it printed: {printed}"))
-        })?;
+        let url = authorize_address(&login)?;
         let password = self.person(name)?.password.clone();
         let outcome = self.visit(
             "client",
@@ -140,6 +140,18 @@ impl Stack {
             }
         }
         Ok(outcome)
+    }
+
+    /// Signs in on a page that waits, and must be let in.
+    pub(super) fn use_page(&self, name: &str, url: &str) -> Result<()> {
+        let person = self.person(name)?;
+        let (code, password) = (person.code()?, person.password());
+        let args = ["sign-in", "--user", name, "--password", password, "--code", &code, "--url", url];
+        let outcome = self.visit("client", &args)?;
+        match text(&outcome, "outcome")?.as_str() {
+            "signed-in" => Ok(()),
+            _ => bail!("{name} could not sign in: {outcome}"),
+        }
     }
 
     /// Signs in a device of the harness's own, whose keys are files; returns its directory on the client host.
@@ -174,4 +186,13 @@ impl Stack {
         }
         Ok(dir)
     }
+}
+
+/// The address of the sign-in page, once a command has printed it.
+pub(super) fn authorize_address(command: &Background) -> Result<String> {
+    clock::wait_for_ok("an address of the sign-in page", clock::PATIENCE, || {
+        let printed = command.text();
+        let found = printed.split_whitespace().find(|word| word.contains("/authorize?"));
+        found.map(str::to_owned).with_context(|| format!("it printed: {printed}"))
+    })
 }

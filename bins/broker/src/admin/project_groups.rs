@@ -14,7 +14,7 @@ use usher_store::{
 };
 use usher_types::ProjectSlug;
 
-use super::{begin, groups, projects};
+use super::{begin, conditions, groups, projects};
 use crate::{
     AppState,
     answer::Answer,
@@ -36,6 +36,7 @@ fn shown(project: ProjectSlug, group: project_groups::ProjectGroup) -> ProjectGr
         server_admin: group.server_admin,
         unix_group_name: group.unix_group_name,
         unix_gid: group.unix_gid,
+        conditions: conditions::shown(&group.conditions),
     }
 }
 
@@ -65,6 +66,7 @@ async fn set(
             ));
         }
     };
+    let conditions = conditions::parse(body.conditions)?;
     let mut change = begin(&app, &caller, info).await?;
     let now = change.info.now;
     let project = projects::find(&mut change.tx, &project).await?;
@@ -73,6 +75,8 @@ async fn set(
     let before = before.into_iter().find(|before| before.group_id == group.id);
     let set = project_groups::set(&mut change.tx, project.id, &group, role, now).await?;
     let set = set.ok_or_else(|| ApiError::not_found("project", project.slug.as_str()))?;
+    project_groups::set_conditions(&mut change.tx, project.id, group.id, &conditions).await?;
+    let set = project_groups::ProjectGroup { conditions, ..set };
     project_users::allocate(&mut change.tx, Scope::Project(project.id), now).await?;
     change
         .audit(Event::ProjectGroupSet {
@@ -84,6 +88,7 @@ async fn set(
                 server_access: before.server_access,
                 server_admin: before.server_admin,
             }),
+            conditions: conditions::audited(&set.conditions),
         })
         .await?;
     change.commit().await?;

@@ -8,7 +8,6 @@ use usher_api::v1::{
     AdminSudo, CertificateType, CreateProject, KeyCustody, Page, PortForwarding, Project, UpdateProject,
 };
 use usher_audit::{Code, Event, ForwardingRule, Network, ProjectSettings};
-use usher_enrollment::Cidr;
 use usher_identity::ApprovedUser;
 use usher_keystore::Custody;
 use usher_store::{
@@ -16,9 +15,9 @@ use usher_store::{
     keys::{self, StoredKey},
     projects::{self, CreateProjectError, ProjectChange},
 };
-use usher_types::{ProjectId, UnixTime};
+use usher_types::{Cidr, ProjectId, UnixTime};
 
-use super::{Change, begin};
+use super::{Change, begin, conditions};
 use crate::{
     AppState,
     answer::Answer,
@@ -74,6 +73,7 @@ async fn shown(conn: &mut Conn, project: projects::Project) -> Result<Project, A
         },
         ssh_user_ca,
         networks,
+        authentication: conditions::shown_authentication(&project.authentication),
         created_at: project.created_at,
     })
 }
@@ -193,6 +193,7 @@ fn new_project(body: CreateProject, id: ProjectId, now: UnixTime) -> Result<proj
         clock_skew_seconds: skew,
         port_forwarding: forwarding(body.port_forwarding),
         admin_sudo: sudo(body.admin_sudo),
+        authentication: usher_policy::Authentication::default(),
         created_at: now,
     })
 }
@@ -244,6 +245,7 @@ async fn update(
         clock_skew_seconds: body.clock_skew_seconds,
         port_forwarding: body.port_forwarding.map(forwarding),
         admin_sudo: body.admin_sudo.map(sudo),
+        authentication: body.authentication.map(conditions::parse_authentication).transpose()?,
     };
     let after = projects::update(&mut change.tx, &before, &wanted).await?;
     if after != before {
@@ -281,6 +283,7 @@ fn updated(before: &projects::Project, after: &projects::Project) -> Event {
         clock_skew_seconds: new.clock_skew_seconds,
         port_forwarding: new.port_forwarding,
         admin_sudo: new.admin_sudo,
+        authentication: new.authentication,
         before: Some(old),
     }
 }
@@ -302,6 +305,8 @@ fn changed(project: &projects::Project, other: &projects::Project) -> ProjectSet
             usher_store::PortForwarding::Off => ForwardingRule::Off,
         }),
         admin_sudo: unlike(project.admin_sudo, other.admin_sudo).map(|rule| Code::new(rule.as_str())),
+        authentication: (project.authentication != other.authentication)
+            .then(|| conditions::audited_authentication(&project.authentication)),
     }
 }
 

@@ -124,7 +124,7 @@ fn new_token(
             labels: body.labels,
             name_pattern: name_pattern
                 .map_err(|error: usher_enrollment::ParsePatternError| field("name_pattern", &error))?,
-            cidr: cidr.map_err(|error: usher_enrollment::ParseCidrError| field("cidr", &error))?,
+            cidr: cidr.map_err(|error: usher_types::ParseCidrError| field("cidr", &error))?,
             expires_at: now.saturating_add(Duration::from_secs(u64::from(ttl))),
             max_uses,
             uses: 0,

@@ -128,7 +128,7 @@ impl Issuance for Issued {
                 self.refuse(tx, codes(&denial), error).await
             }
             Decision::StepUp(step_up) => {
-                self.refuse(tx, vec![Code::new("step_up")], stepped_up(step_up)).await
+                self.refuse(tx, vec![Code::new("step_up")], stepped_up(&step_up)).await
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `GET /authorize` and `POST /sign-in`: from a program's request to an authorization code at its loopback.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -23,11 +23,11 @@ use usher_sign_in::{
     Credentials, Failures, Refusal, TotpSecret, Verified, issue_code,
 };
 use usher_store::{
-    ConnectorState,
+    ConnectorState, WriteTx,
     connectors::{self, Connector},
-    devices, sign_in,
+    devices, named_proofs, servers, sign_in,
 };
-use usher_types::{ConnectorName, DeviceId, Sha256, Thumbprint, UnixTime, UserId, UserName};
+use usher_types::{ConnectorName, DeviceId, HostName, Sha256, Thumbprint, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use super::{Message, PageError, Peer, render, sealed};
@@ -50,6 +50,7 @@ pub(super) fn routes() -> Router<AppState> {
 struct SignInPage<'a> {
     team: &'a str,
     device_name: &'a str,
+    servers: Vec<&'a str>,
     request: &'a str,
     user_name: &'a str,
     failed: bool,
@@ -116,6 +117,7 @@ async fn page(
     let page = SignInPage {
         team: app.team().as_str(),
         device_name: request.device_name.as_str(),
+        servers: request.servers.iter().map(HostName::as_str).collect(),
         request: &sealed,
         user_name,
         failed,
@@ -262,8 +264,7 @@ async fn accept(
     if device.is_none() {
         sign_in::forget_failures(&mut tx, user_id).await?;
     }
-    let stored = stored_code(record);
-    if !sign_in::insert_code(&mut tx, page, &stored).await? {
+    if !store_code(&mut tx, page, record, request).await? {
         return Ok(Err((Some(user_id), Refusal::CodeReused)));
     }
     tx.commit().await?;
@@ -273,6 +274,28 @@ async fn accept(
     Ok(Ok(location(app, request, &code)))
 }
 
+/// Stores the code, and which servers the sign-in is for; false when the page was answered before. A name that no server has
+/// counts for nothing.
+pub(super) async fn store_code(
+    tx: &mut WriteTx,
+    page: Sha256,
+    record: CodeRecord,
+    request: &AuthorizationRequest,
+) -> Result<bool, PageError> {
+    let code = stored_code(record);
+    if !sign_in::insert_code(tx, page, &code).await? {
+        return Ok(false);
+    }
+    let mut ids = BTreeSet::new();
+    for name in &request.servers {
+        ids.extend(servers::find(tx, name.as_str()).await?.map(|server| server.id));
+    }
+    if !ids.is_empty() {
+        named_proofs::ask(tx, code.code_hash, &ids).await?;
+    }
+    Ok(true)
+}
+
 /// Where the browser brings the code.
 pub(super) fn location(app: &AppState, request: &AuthorizationRequest, code: &AuthorizationCode) -> String {
     let issuer = issuer(app);
@@ -280,7 +303,7 @@ pub(super) fn location(app: &AppState, request: &AuthorizationRequest, code: &Au
     request.redirect_uri.with_parameters(&parameters)
 }
 
-pub(super) fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
+fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
     sign_in::StoredCode {
         code_hash: record.code_hash,
         user_id: record.user_id,

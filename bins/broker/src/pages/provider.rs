@@ -78,10 +78,13 @@ async fn begin(
     };
     let connector = connectors::find(&mut *app.store().read().await?, &name).await?;
     let Some((connector, provider)) = usable(&app, connector)? else { return no_such(&app) };
-    let begun = match provider.begin(&random::bytes()?, now).await {
+    let mut begun = match provider.begin(&random::bytes()?, now).await {
         Ok(begun) => begun,
         Err(error) => return failed(&app, &connector, &error),
     };
+    if opened.content.fresh {
+        begun.ask_again();
+    }
     let name = cookie_name(begun.pending.state()).unwrap_or_default();
     let started = Started {
         connector: connector.id,
@@ -208,7 +211,7 @@ async fn code(
     now: UnixTime,
 ) -> Result<Option<String>, PageError> {
     let (code, record) = usher_sign_in::issue_code(login, &started.request, random::bytes()?, now);
-    let first = sign_in::insert_code(tx, started.page, &authorize::stored_code(record)).await?;
+    let first = authorize::store_code(tx, started.page, record, &started.request).await?;
     Ok(first.then(|| authorize::location(app, &started.request, &code)))
 }
 

@@ -13,7 +13,7 @@ use crate::{AppState, error::ApiError, random};
 /// How long a page may lie open.
 pub(super) const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Longest value that is looked at.
-const MAX_LENGTH: usize = 8 * 1024;
+const MAX_LENGTH: usize = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<T> {

@@ -202,6 +202,7 @@ pub(crate) struct Client {
     verifier: String,
     pub(crate) state: String,
     pub(crate) redirect_uri: String,
+    servers: String,
 }
 
 impl Client {
@@ -211,7 +212,13 @@ impl Client {
             verifier: CodeVerifier::new(random()).reveal().to_owned(),
             state: data_encoding::BASE64URL_NOPAD.encode(&random::<12>()),
             redirect_uri: "http://127.0.0.1:49152/callback".into(),
+            servers: String::new(),
         }
+    }
+
+    /// The same client, which signs in for these servers; commas between them.
+    pub(crate) fn for_servers(&self, servers: &str) -> Self {
+        Self { servers: servers.to_owned(), ..self.clone() }
     }
 
     pub(crate) fn authorize_url(&self, origin: &str) -> Url {
@@ -227,6 +234,9 @@ impl Client {
             ("dpop_jkt", &self.key.public().thumbprint().to_string()),
             ("device_name", "laptop"),
         ]);
+        if !self.servers.is_empty() {
+            url.query_pairs_mut().append_pair("servers", &self.servers);
+        }
         url
     }
 

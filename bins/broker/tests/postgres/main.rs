@@ -11,6 +11,8 @@ mod bad_input;
 mod broker;
 #[path = "../it/caller.rs"]
 mod caller;
+#[path = "../it/conditions.rs"]
+mod conditions;
 #[path = "../it/connections.rs"]
 mod connections;
 #[path = "../it/enrollment.rs"]
@@ -40,6 +42,8 @@ mod rotation;
 #[path = "../it/sign_in.rs"]
 mod sign_in;
 mod starting;
+#[path = "../it/step_up.rs"]
+mod step_up;
 #[path = "../it/team.rs"]
 mod team;
 mod together;

@@ -3,7 +3,11 @@
 use usher_api::v1::{CreateGroup, Group, ProjectGroup, SetProjectGroup};
 use usher_types::GroupName;
 
-use super::{GroupReference, ProjectReference, UserReference, api, done, fields, list};
+use super::{
+    GroupReference, ProjectReference, UserReference, api,
+    conditions::{self, ConditionOptions},
+    done, fields, list,
+};
 use crate::{
     cli::Context,
     exit::Failure,
@@ -31,6 +35,9 @@ pub enum GroupCommand {
         /// Members may also use sudo
         #[arg(long)]
         admin: bool,
+        /// When the role counts.
+        #[command(flatten)]
+        conditions: ConditionOptions,
     },
     /// Create a group
     Create {
@@ -77,8 +84,9 @@ pub fn run(context: &Context, command: GroupCommand) -> Result<(), Failure> {
             members(context, "PUT", &group, &users)?;
             done(format_args!("added to group `{group}`"))
         }
-        GroupCommand::Assign { group, project, admin } => {
-            let set = SetProjectGroup { server_access: true, server_admin: admin };
+        GroupCommand::Assign { group, project, admin, conditions } => {
+            let set =
+                SetProjectGroup { server_access: true, server_admin: admin, conditions: conditions.into() };
             let path = format!("/v1/projects/{project}/groups/{group}");
             let assigned: ProjectGroup = api(context)?.send("PUT", &path, &set)?;
             output::show(context.format, &assigned, |assigned| {
@@ -86,6 +94,7 @@ pub fn run(context: &Context, command: GroupCommand) -> Result<(), Failure> {
                     ("group", assigned.group.to_string()),
                     ("project", assigned.project.to_string()),
                     ("may", if assigned.server_admin { "log in, use sudo" } else { "log in" }.to_owned()),
+                    ("when", conditions::words(&assigned.conditions)),
                     ("unix group", format!("{} ({})", assigned.unix_group_name, assigned.unix_gid)),
                 ])
             })

@@ -1,12 +1,16 @@
 //! `usher project`: authorization scopes with their own CA keys.
 
 use usher_api::v1::{
-    AdminSudo, CertificateType, CreateProject, KeyCustody, KeyKind, PortForwarding, Project, ProjectGroup,
-    UpdateProject,
+    AdminSudo, Authentication, CertificateType, CreateProject, KeyCustody, KeyKind, PortForwarding, Project,
+    ProjectGroup, UpdateProject,
 };
 use usher_types::ProjectSlug;
 
-use super::{ProjectReference, ServerReference, api, done, fields, keys, list};
+use super::{
+    ProjectReference, ServerReference, api,
+    conditions::{self, AuthenticationOptions},
+    done, fields, keys, list,
+};
 use crate::{
     cli::{Context, wire_value},
     exit::Failure,
@@ -97,6 +101,12 @@ pub enum ProjectCommand {
         /// A network in which its servers may have new addresses, once for each; `any` for everywhere
         #[arg(long, value_name = "CIDR")]
         network: Vec<String>,
+        /// What everybody who connects is asked for.
+        #[command(flatten)]
+        authentication: AuthenticationOptions,
+        /// Ask nothing of sign-ins any more
+        #[arg(long, conflicts_with_all = ["max_age", "second_factor", "named_server"])]
+        any_sign_in: bool,
     },
     /// One project, with its CA's public keys
     Show {
@@ -168,7 +178,16 @@ pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
         }
         ProjectCommand::Groups { project } => list(context, &format!("{}/groups", path(&project)), groups),
         ProjectCommand::List => list(context, "/v1/projects", table),
-        ProjectCommand::Set { project, lifetime, skew, port_forwarding, network } => {
+        ProjectCommand::Set {
+            project,
+            lifetime,
+            skew,
+            port_forwarding,
+            network,
+            authentication,
+            any_sign_in,
+        } => {
+            let authentication = Authentication::from(authentication);
             let update = UpdateProject {
                 certificate_lifetime_seconds: lifetime,
                 clock_skew_seconds: skew,
@@ -179,6 +198,7 @@ pub fn run(context: &Context, command: ProjectCommand) -> Result<(), Failure> {
                     [any] if any == "any" => Some(Vec::new()),
                     _ => Some(network),
                 },
+                authentication: (any_sign_in || !authentication.is_empty()).then_some(authentication),
             };
             if update == UpdateProject::default() {
                 return Err(Failure::usage("nothing to change"));
@@ -220,6 +240,9 @@ fn show(project: &Project) -> String {
         ("next uid, gid", format!("{}, {}", project.next_unix_uid, project.next_unix_gid)),
         ("created", project.created_at.to_string()),
     ]);
+    if let Some(words) = conditions::authentication_words(&project.authentication) {
+        text.push_str(&fields([("access", words)]));
+    }
     for network in &project.networks {
         text.push_str(&fields([("network", network.clone())]));
     }
@@ -230,7 +253,7 @@ fn show(project: &Project) -> String {
 }
 
 fn groups(groups: &[ProjectGroup]) -> String {
-    let mut table = Table::new(&["group", "access", "admin", "unix group", "gid"]);
+    let mut table = Table::new(&["group", "access", "admin", "unix group", "gid", "when"]);
     for group in groups {
         table.row([
             group.group.to_string(),
@@ -238,6 +261,7 @@ fn groups(groups: &[ProjectGroup]) -> String {
             yes(group.server_admin),
             group.unix_group_name.to_string(),
             group.unix_gid.to_string(),
+            conditions::words(&group.conditions),
         ]);
     }
     table.render()

@@ -66,7 +66,7 @@ pub struct CreateArguments {
     cidr: Option<String>,
 }
 
-fn label(text: &str) -> Result<(Label, Label), String> {
+pub(crate) fn label(text: &str) -> Result<(Label, Label), String> {
     let (key, value) = text.split_once('=').ok_or("use KEY=VALUE")?;
     let parse = |text: &str| text.parse::<Label>().map_err(|error| error.to_string());
     Ok((parse(key)?, parse(value)?))

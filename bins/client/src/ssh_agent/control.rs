@@ -2,6 +2,7 @@
 //! session token has no message: it never leaves the process.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
@@ -10,12 +11,12 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use usher_api::v1::{Address, Device, Purpose, SessionInfo, User};
-use usher_types::{ConnectionId, DeviceName, LoginName, ServerId, TeamSlug};
+use usher_types::{ConnectionId, DeviceName, HostName, LoginName, ServerId, TeamSlug};
 
 use crate::exit::{Exit, Failure};
 
 /// Changes with these messages; a process left over from another version is told from the right one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest request.
 pub const MAX_REQUEST: usize = 1 << 20;
 /// Longest answer: a page of the audit log or of a large fleet.
@@ -64,6 +65,13 @@ pub enum Request {
         route: usize,
         /// Whether to wait for them.
         wait: bool,
+    },
+    /// A server wants a fresh sign-in: who is to see to it?
+    StepUp {
+        /// The team.
+        team: TeamSlug,
+        /// The server.
+        server: HostName,
     },
     /// The process that makes a route's hops.
     Started {
@@ -153,6 +161,11 @@ pub enum Answer {
     HostKeys {
         /// As in `known_hosts`, without the name.
         keys: Vec<String>,
+    },
+    /// Whoever asked is to sign in, for these servers; others wait for it.
+    Lead {
+        /// The servers that somebody waits for.
+        servers: BTreeSet<HostName>,
     },
     /// Whether slots were granted.
     Slots {

@@ -14,7 +14,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::{Notify, oneshot},
 };
-use usher_types::{ServerId, TeamSlug, UnixTime};
+use usher_types::{ServerId, SessionId, TeamSlug, UnixTime};
 
 use super::{
     control::{self, SignedIn},
@@ -28,6 +28,7 @@ use super::{
 use crate::{clock, exit::Failure};
 
 mod commands;
+mod step_up;
 
 /// A peer that does not finish its frame is not waited for.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +55,13 @@ struct State {
     /// When each team's list of servers was last asked for.
     names_asked: BTreeMap<TeamSlug, UnixTime>,
     sockets: u64,
+    step_ups: step_up::StepUps,
+}
+
+impl State {
+    fn session_of(&self, team: &TeamSlug) -> Option<SessionId> {
+        self.sessions.get(team).map(|session| session.info.session.id)
+    }
 }
 
 /// The background process's heart; cheap to clone.
@@ -198,10 +206,10 @@ impl Agent {
 
     /// Typed requests of one of our own commands. What it connected ends with it.
     async fn serve_control(&self, mut stream: UnixStream, peer: Lineage) {
-        let mut connected = None;
+        let mut held = Held::default();
         while let Some(frame) = read_frame(&mut stream, control::MAX_REQUEST).await {
             let answer = match serde_json::from_slice(&frame) {
-                Ok(request) => self.command(request, &peer, &mut connected).await,
+                Ok(request) => self.command(request, &peer, &mut held).await,
                 Err(_) => Err(Failure::other("the usher background process is of another version")
                     .next("run `usher ssh-agent --stop`, then sign in again")),
             };
@@ -211,7 +219,10 @@ impl Agent {
                 break;
             }
         }
-        if let Some(connected) = connected {
+        if let Some(lead) = held.lead {
+            self.end_lead(lead);
+        }
+        if let Some(connected) = held.connected {
             self.forget(connected.handle);
         }
     }
@@ -234,6 +245,13 @@ impl Agent {
             }
         }
     }
+}
+
+/// What one control connection holds, and what ends with it.
+#[derive(Default)]
+struct Held {
+    connected: Option<Connecting>,
+    lead: Option<step_up::Lead>,
 }
 
 /// A connection made over one control socket.

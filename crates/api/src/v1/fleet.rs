@@ -9,7 +9,7 @@ use usher_types::{
 };
 use utoipa::ToSchema;
 
-use super::{Address, KeyCustody};
+use super::{Address, Authentication, Conditions, KeyCustody};
 
 /// A whole list; `next` is for later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -78,6 +78,9 @@ pub struct Project {
     /// Networks in which its servers may have addresses; anywhere when there is none.
     #[serde(default)]
     pub networks: Vec<String>,
+    /// What is asked of everybody who connects.
+    #[serde(default, skip_serializing_if = "Authentication::is_empty")]
+    pub authentication: Authentication,
     /// When it was created.
     pub created_at: UnixTime,
 }
@@ -133,6 +136,9 @@ pub struct UpdateProject {
     /// Networks in which its servers may have new addresses, for example `10.0.0.0/16`; none for anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<String>>,
+    /// What to ask of everybody who connects; `{}` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
 }
 
 /// A group's role in a project.
@@ -150,6 +156,9 @@ pub struct ProjectGroup {
     pub unix_group_name: UnixGroupName,
     /// The Unix group's GID; never reused.
     pub unix_gid: u32,
+    /// When the role counts.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
 }
 
 /// `PUT /v1/projects/{project}/groups/{group}`.
@@ -160,6 +169,9 @@ pub struct SetProjectGroup {
     pub server_access: bool,
     /// Members may use sudo.
     pub server_admin: bool,
+    /// When the role counts; always when absent.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
 }
 
 /// What a server is for.

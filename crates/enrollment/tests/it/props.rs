@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use usher_enrollment::{
-    Cidr, NamePattern, PastedToken, Placement, Redemption, ServerRole, TokenTerms, Topology, allocate_name,
-    redeem,
+    NamePattern, PastedToken, Placement, Redemption, ServerRole, TokenTerms, Topology, allocate_name, redeem,
 };
-use usher_types::{HostName, UnixTime};
+use usher_types::{Cidr, HostName, UnixTime};
 
 use crate::fixture::{NOW, bastion, claim, label, secret, target, terms};
 

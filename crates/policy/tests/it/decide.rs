@@ -147,12 +147,15 @@ fn an_old_sign_in_must_step_up_where_the_project_says_so() {
     // Row 23: step-up cannot be skipped, and it never turns a denial into anything else.
     let minute = Duration::from_secs(60);
     let mut facts = facts();
-    facts.project.max_authentication_age = Some(minute);
+    facts.project.authentication.max_age_seconds = Some(60);
     let at = |facts: &AccessFacts, now| decide_at(&request(None, Purpose::Command), facts, now);
     assert!(matches!(at(&facts, NOW.saturating_add(minute)), Decision::Allow(_)));
     let late = NOW.saturating_add(minute + Duration::from_millis(1));
     match at(&facts, late) {
-        Decision::StepUp(step_up) => assert_eq!((step_up.max_age(), step_up.auth_time()), (minute, NOW)),
+        Decision::StepUp(step_up) => {
+            assert_eq!(step_up.wanted().max_age(), Some(minute));
+            assert_eq!(step_up.to_string(), "`web-1` wants you to sign in, at most 60 seconds ago");
+        }
         other => panic!("{other:?}"),
     }
     facts.groups.clear();

@@ -45,7 +45,7 @@ pub(crate) fn device_id() -> DeviceId {
 
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
-struct SignedInUser(UserId);
+struct SignedInUser(UserId, UnixTime, Vec<AuthenticationMethod>);
 
 impl Login for SignedInUser {
     fn user_id(&self) -> UserId {
@@ -53,18 +53,19 @@ impl Login for SignedInUser {
     }
 
     fn auth_time(&self) -> UnixTime {
-        NOW
+        self.1
     }
 
     fn amr(&self) -> &[AuthenticationMethod] {
-        &[AuthenticationMethod::MultiFactor]
+        &self.2
     }
 }
 
 /// User 1, called alice, on an approved device.
-static ALICE: LazyLock<ApprovedUser> = LazyLock::new(alice);
+static ALICE: LazyLock<ApprovedUser> = LazyLock::new(|| alice(NOW, vec![AuthenticationMethod::MultiFactor]));
 
-fn alice() -> ApprovedUser {
+/// The same, who proved who she is at `auth_time`.
+pub(crate) fn alice(auth_time: UnixTime, amr: Vec<AuthenticationMethod>) -> ApprovedUser {
     let user = UserRecord {
         id: user_id(1),
         user_name: "alice".parse().unwrap(),
@@ -86,7 +87,7 @@ fn alice() -> ApprovedUser {
         created_at: NOW,
     };
     let token = SecretToken::new(TokenKind::Session, TokenId::new(NOW, [6; 10]), [6; 32]);
-    let session = open_session(SignedInUser(user.id), &device, &token, NOW).unwrap();
+    let session = open_session(SignedInUser(user.id, auth_time, amr), &device, &token, NOW).unwrap();
     let nonces = NonceKeys::new(NonceKey::new([8; 32]), None);
     let request =
         ProofRequest { method: "GET", htu: "https://b/v1/me", query: "", body: b"", token: Some(&token) };
@@ -101,6 +102,7 @@ pub(crate) fn assignment(seed: u8, name: &str, access: bool, admin: bool) -> Ass
         group_name: name.parse().unwrap(),
         server_access: access,
         server_admin: admin,
+        conditions: Default::default(),
     }
 }
 
@@ -110,22 +112,38 @@ pub(crate) fn facts() -> AccessFacts {
         user_id: user_id(1),
         login: Some("alice".parse().unwrap()),
         groups: [group_id(1)].into(),
-        server: ServerFacts { id: server_id(1), name: "web-1".parse().unwrap(), project_id: project_id(1) },
+        server: ServerFacts {
+            id: server_id(1),
+            name: "web-1".parse().unwrap(),
+            project_id: project_id(1),
+            labels: Default::default(),
+        },
         project: ProjectFacts {
             id: project_id(1),
             slug: "shop".parse().unwrap(),
             certificate_lifetime: Duration::from_secs(180),
             clock_skew: Duration::from_secs(60),
             port_forwarding: PortForwarding::Local,
-            max_authentication_age: None,
+            authentication: Default::default(),
         },
         assignments: vec![assignment(1, "operators", true, false), assignment(2, "auditors", false, false)],
+        named_at: None,
         locks: Vec::new(),
     }
 }
 
 pub(crate) fn request(login: Option<&str>, purpose: Purpose) -> AccessRequest {
     AccessRequest { login: login.map(|login| login.parse().unwrap()), purpose }
+}
+
+/// The decision about anybody.
+pub(crate) fn decide_for(
+    user: &ApprovedUser,
+    facts: &AccessFacts,
+    client: Option<IpAddr>,
+    now: UnixTime,
+) -> Decision {
+    authorize(user, &request(None, Purpose::Command), facts, connection_id(), client, now)
 }
 
 pub(crate) fn decide_at(request: &AccessRequest, facts: &AccessFacts, now: UnixTime) -> Decision {

@@ -1,6 +1,7 @@
 //! Behaviour of the crate through its public API. Rows are those of the threat model.
 #![cfg(test)]
 
+mod conditions;
 mod decide;
 mod fixture;
 mod isolation;

@@ -170,6 +170,14 @@ pub struct Begun {
     pub pending: Pending,
 }
 
+impl Begun {
+    /// Asks for a new proof of who somebody is, though the provider may know the browser (OpenID Connect Core 1.0 section
+    /// 3.1.2.1). One that does not listen is found out: its token says when the proof was given.
+    pub fn ask_again(&mut self) {
+        self.url.query_pairs_mut().append_pair("prompt", "login").append_pair("max_age", "0");
+    }
+}
+
 /// What the browser brings back from the provider.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Callback {

@@ -26,6 +26,8 @@ fn parameters() -> AuthorizationParameters {
         state: "xyz".into(),
         dpop_jkt: Sha256::of(b"device").to_string(),
         device_name: "laptop".into(),
+        servers: "web-1,web-2".into(),
+        prompt: "login".into(),
     }
 }
 
@@ -120,6 +122,8 @@ fn names_the_bad_parameter() {
         ("code_challenge", AuthorizationParameters { code_challenge: "short".into(), ..parameters() }),
         ("dpop_jkt", AuthorizationParameters { dpop_jkt: String::new(), ..parameters() }),
         ("device_name", AuthorizationParameters { device_name: "<script>".into(), ..parameters() }),
+        ("prompt", AuthorizationParameters { prompt: "none".into(), ..parameters() }),
+        ("servers", AuthorizationParameters { servers: "web-1,".into(), ..parameters() }),
     ];
     for (name, bad) in cases {
         match AuthorizationRequest::parse(&bad) {

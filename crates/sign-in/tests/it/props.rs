@@ -18,11 +18,11 @@ proptest! {
     }
 
     #[test]
-    fn any_request_is_an_answer(fields in prop::collection::vec(".{0,60}", 8)) {
-        let [response_type, client_id, redirect_uri, code_challenge, code_challenge_method, state, dpop_jkt, device_name]: [String; 8] =
+    fn any_request_is_an_answer(fields in prop::collection::vec(".{0,60}", 10)) {
+        let [response_type, client_id, redirect_uri, code_challenge, code_challenge_method, state, dpop_jkt, device_name, servers, prompt]: [String; 10] =
             fields.try_into().unwrap();
         let parameters = AuthorizationParameters {
-            response_type, client_id, redirect_uri, code_challenge, code_challenge_method, state, dpop_jkt, device_name,
+            response_type, client_id, redirect_uri, code_challenge, code_challenge_method, state, dpop_jkt, device_name, servers, prompt,
         };
         prop_assert!(AuthorizationRequest::parse(&parameters).is_err());
     }

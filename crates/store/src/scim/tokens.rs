@@ -1,6 +1,6 @@
 //! Tokens of connectors. The secret that one was presented with is the caller's to compare.
 
-use usher_enrollment::Cidr;
+use usher_types::Cidr;
 use usher_types::{ConnectorId, ConnectorName, Label, Sha256, TokenId, UnixTime, UserId, UserName};
 
 use crate::{

@@ -165,6 +165,7 @@ pub(crate) async fn project(tx: &mut WriteTx, name: &str) -> projects::Project {
         clock_skew_seconds: 60,
         port_forwarding: PortForwarding::Local,
         admin_sudo: AdminSudo::Passwordless,
+        authentication: Default::default(),
         created_at: NOW,
     };
     projects::create(tx, &project).await.unwrap();

@@ -43,6 +43,7 @@ impl World {
             clock_skew_seconds: 60,
             port_forwarding: PortForwarding::Local,
             admin_sudo: AdminSudo::Passwordless,
+            authentication: Default::default(),
             created_at: NOW,
         };
         let mut tx = self.store.begin().await.unwrap();

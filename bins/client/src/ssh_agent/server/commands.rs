@@ -11,7 +11,7 @@ use usher_telemetry::Chain;
 use usher_types::TeamSlug;
 use zeroize::Zeroizing;
 
-use super::{Agent, Connecting, Session};
+use super::{Agent, Connecting, Held, Session};
 use crate::{
     clock,
     exit::{Exit, Failure},
@@ -38,8 +38,12 @@ impl Agent {
         &self,
         request: Request,
         peer: &Lineage,
-        connected: &mut Option<Connecting>,
+        held: &mut Held,
     ) -> Result<Answer, Failure> {
+        if let Some(lead) = held.lead.take() {
+            self.end_lead(lead);
+        }
+        let connected = &mut held.connected;
         match request {
             Request::Hello => Ok(Answer::Welcome { version: VERSION, pid: std::process::id() }),
             Request::Status => Ok(Answer::Status(self.status())),
@@ -61,6 +65,7 @@ impl Agent {
                 *connected = Some(connecting);
                 Ok(Answer::Connected(answer))
             }
+            Request::StepUp { team, server } => self.step_up(team, server, &mut held.lead).await,
             Request::Slots { route, wait } => self.take_slots(connecting(connected)?, route, wait).await,
             Request::Started { route, pid } => {
                 self.state().store.started(connecting(connected)?.handle, route, pid);
@@ -143,17 +148,27 @@ impl Agent {
             .ok_or_else(|| Failure::not_signed_in(team.as_str()))
     }
 
-    /// A session that the broker no longer knows is of no use here.
-    fn note(&self, team: &TeamSlug, failure: Failure) -> Failure {
-        if failure.code == Some(ErrorCode::LoginRequired) {
+    /// A session that the broker no longer knows is of no use here, unless another has taken its place.
+    fn note(&self, team: &TeamSlug, broker: &Arc<dyn Broker>, failure: Failure) -> Failure {
+        if failure.code == Some(ErrorCode::LoginRequired) && !self.is_replaced(team, broker) {
             self.state().sessions.remove(team);
         }
         failure
     }
 
+    /// Whether somebody has signed in again since.
+    fn is_replaced(&self, team: &TeamSlug, broker: &Arc<dyn Broker>) -> bool {
+        self.state().sessions.get(team).is_some_and(|session| !Arc::ptr_eq(&session.broker, broker))
+    }
+
     async fn call(&self, team: &TeamSlug, call: &Call) -> Result<Answer, Failure> {
-        let broker = self.broker(team)?;
-        let body = broker.call(call).await.map_err(|failure| self.note(team, failure))?;
+        let mut broker = self.broker(team)?;
+        let mut called = broker.call(call).await;
+        if called.is_err() && self.is_replaced(team, &broker) {
+            broker = self.broker(team)?;
+            called = broker.call(call).await;
+        }
+        let body = called.map_err(|failure| self.note(team, &broker, failure))?;
         self.freshen_names(team, &broker);
         Ok(Answer::Called { body })
     }
@@ -195,7 +210,7 @@ impl Agent {
     }
 
     async fn connect(&self, connect: Connect, peer: &Lineage) -> Result<(Connected, Connecting), Failure> {
-        let broker = self.broker(&connect.team)?;
+        let mut broker = self.broker(&connect.team)?;
         let keys = (0..KEYS)
             .map(|_| Ok(ConnectionKey::from_seed(&Zeroizing::new(random::bytes()?))))
             .collect::<Result<Vec<_>, Failure>>()?;
@@ -207,8 +222,13 @@ impl Agent {
             via: connect.via,
             keys: keys.iter().map(ConnectionKey::to_openssh).collect(),
         };
-        let connection = broker.connect(&request).await.map_err(|failure| {
-            let failure = self.note(&connect.team, failure);
+        let mut connected = broker.connect(&request).await;
+        if connected.is_err() && self.is_replaced(&connect.team, &broker) {
+            broker = self.broker(&connect.team)?;
+            connected = broker.connect(&request).await;
+        }
+        let connection = connected.map_err(|failure| {
+            let failure = self.note(&connect.team, &broker, failure);
             // The broker does not tell what is missing from what is hidden; neither do we.
             if failure.code == Some(ErrorCode::NotFound) && failure.next.is_none() {
                 return failure.next("`usher servers` shows what you may reach");
