@@ -180,7 +180,8 @@ async fn plan(
     // The caller was authenticated on an older snapshot; the epoch of this one would not show what happened between.
     let user = recheck(&mut reader, user, info).await?;
     let facts =
-        connections::facts(&mut reader, user.user().user_id(), user.user().device_id(), &server).await?;
+        connections::facts(&mut reader, user.user().user_id(), Some(user.user().device_id()), &server)
+            .await?;
     let facts = facts.ok_or_else(|| ApiError::not_found("server", &asked.server))?;
     let decision = authorize(&user, &asked.access, &facts, id, Some(info.client_address), info.now);
     let grant = match decision {

@@ -17,6 +17,7 @@ mod custody;
 mod database;
 mod enrollment;
 mod error;
+mod explain;
 mod export;
 mod extract;
 mod failures;

@@ -13,7 +13,7 @@ use usher_api::ErrorCode;
 use crate::{
     AppState, account, admin, connections, enrollment,
     error::ApiError,
-    fleet, pages,
+    explain, fleet, pages,
     request::{self, MAX_BODY},
     x509,
 };
@@ -25,6 +25,7 @@ pub fn router(app: AppState) -> Router {
         .merge(admin::routes())
         .merge(connections::routes())
         .merge(enrollment::routes())
+        .merge(explain::routes())
         .merge(fleet::routes())
         .merge(x509::routes())
         .route_layer(middleware::from_fn_with_state(app.clone(), request::pipeline));

@@ -42,7 +42,7 @@ fn done(text: impl Display) -> Result<(), Failure> {
 }
 
 /// `name: value` lines.
-fn fields<const N: usize>(rows: [(&str, String); N]) -> String {
+pub(crate) fn fields<const N: usize>(rows: [(&str, String); N]) -> String {
     let mut text = String::new();
     for (name, value) in rows {
         let value: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();

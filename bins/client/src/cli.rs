@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     doctor, enroll,
     exit::Failure,
-    index, inspect, login,
+    explain, index, inspect, login,
     output::{self, Format},
     people, proxy, ssh,
     ssh_config::{self, SshConfigCommand},
@@ -89,6 +89,8 @@ pub enum Command {
     Doctor,
     /// Belong to a team
     Enroll(enroll::EnrollCommand),
+    /// Why you, or somebody else, may or may not connect to a server
+    Explain(explain::ExplainCommand),
     /// Groups and their roles in projects
     #[command(subcommand)]
     Group(admin::group::GroupCommand),
@@ -253,6 +255,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dial(command) => proxy::dial::run(&command),
         Command::Doctor => doctor::run(&context),
         Command::Enroll(command) => enroll::run(&context, &command),
+        Command::Explain(command) => explain::run(&context, &command),
         Command::Group(command) => admin::group::run(&context, command),
         Command::Inspect(command) => inspect::run(&context, &command),
         Command::KnownHosts { socket, host } => people::known_hosts(&context, socket.as_deref(), &host),

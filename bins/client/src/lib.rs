@@ -25,6 +25,7 @@ pub mod config;
 pub mod doctor;
 pub mod enroll;
 pub mod exit;
+pub mod explain;
 pub mod files;
 pub mod index;
 pub mod inspect;

@@ -44,6 +44,7 @@ use crate::{
     v1::Page<v1::Key>,
     v1::Page<v1::Lock>,
     v1::Page<v1::Project>,
+    v1::Explanation,
     v1::Page<v1::ProjectGroup>,
     v1::Page<v1::Server>,
     v1::Page<v1::User>,
@@ -173,6 +174,7 @@ fn parameters(endpoint: &Endpoint) -> Result<Vec<Value>, serde_json::Error> {
     let query = match endpoint.path {
         "/v1/agent/state" => Some(v1::StateQuery::schema()),
         "/v1/audit" => Some(v1::AuditQuery::schema()),
+        "/v1/servers/{server}/access/{user}" => Some(v1::ExplanationQuery::schema()),
         _ => None,
     };
     if let Some(RefOr::T(Schema::Object(object))) = query {

@@ -17,7 +17,7 @@ pub use agent::{
     AccountConflict, AgentCertificate, AgentCertificateRequest, EnrollRequest, EnrollResponse, HostFacts,
     ReportRequest, ReportResponse, SignedDocument, StateQuery, StateResponse, Trusts,
 };
-pub use conditions::{Authentication, Conditions};
+pub use conditions::{Authentication, Conditions, Explanation, ExplanationQuery, RoleExplained, Verdict};
 pub use connectors::{
     Connector, ConnectorSettings, ConnectorState, CreateConnector, ExternalIdClaim, JoinRule, UpdateConnector,
 };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use usher_identity::ApprovedUser;
-use usher_types::{ConnectionId, KeyId, UnixTime, ValidityWindow};
+use usher_types::{ConnectionId, DeviceId, KeyId, PeriodError, UnixTime, UserName, ValidityWindow};
 
 use crate::{
     AccessFacts, AccessRequest, Assignment, Authentication, Capabilities, Decision, Denial, Grant, Locked,
@@ -28,57 +28,27 @@ pub fn authorize(
     let user = user.user();
     let project = &facts.project;
     let mut reasons = Vec::new();
-
-    if facts.user_id != user.user_id() || facts.server.project_id != project.id {
+    if facts.user_id != user.user_id() {
         reasons.push(Reason::Inconsistent);
     }
-    reasons.extend(facts.locks.iter().map(|lock| Reason::Locked {
-        // As `usher unlock` takes it.
-        what: match lock.on {
-            Locked::Device => format!("device {}", user.device_id()),
-            Locked::Project => format!("project {}", project.slug),
-            Locked::Server => format!("server {}", facts.server.name),
-            Locked::User => format!("user {}", user.user_name()),
-        },
-        on: lock.on,
-        reason: lock.reason.clone(),
-    }));
     if now >= user.expires_at() {
         reasons.push(Reason::SessionExpired);
     }
-    let mine = || facts.assignments.iter().filter(|assignment| gives_access_to_member(assignment, facts));
-    let unmet =
-        |assignment: &Assignment| assignment.conditions.unmet(&facts.server.labels, client_address, now);
-    let open = || mine().filter(|assignment| unmet(assignment).is_none());
-    let has_access = mine().next().is_some();
-    if !has_access {
-        reasons.push(Reason::NoAccess { project: project.slug.clone(), groups: groups_with_access(facts) });
-    } else if open().next().is_none() {
-        reasons.extend(mine().filter_map(|assignment| {
-            let unmet = unmet(assignment)?;
-            Some(Reason::NotNow { group: assignment.group_name.clone(), unmet, client: client_address })
-        }));
-    }
-    if has_access && facts.login.is_none() {
-        reasons.push(Reason::NoAccount { project: project.slug.clone() });
-    }
+    reasons.extend(standing_reasons(user.user_name(), Some(user.device_id()), facts, client_address, now));
     if let Some(requested) = &request.login
         && Some(requested) != facts.login.as_ref()
     {
         reasons.push(Reason::OtherLogin { requested: requested.clone(), own: facts.login.clone() });
     }
-    let window = ValidityWindow::around(now, project.clock_skew, project.certificate_lifetime);
-    if window.is_err() {
-        reasons.push(Reason::Lifetime { project: project.slug.clone() });
-    }
-
     if let Some(denial) = Denial::of(reasons) {
         return Decision::Deny(denial);
     }
+    let window = window(facts, now);
     // Both are there, or a reason was found above; written so that a slip denies.
     let (Some(login), Ok(window)) = (&facts.login, window) else {
         return Decision::Deny(Denial::inconsistent());
     };
+    let open = || open(facts, client_address, now);
     let wanted = |assignment: &Assignment| project.authentication.and(&assignment.conditions.authentication);
     let met = || open().filter(|assignment| wanted(assignment).is_met(user, facts.named_at, now));
     if met().next().is_none() {
@@ -115,8 +85,70 @@ pub fn authorize(
     })
 }
 
+/// Every reason to deny that does not depend on the session: what also explains the decision to people.
+pub(crate) fn standing_reasons(
+    user_name: &UserName,
+    device: Option<DeviceId>,
+    facts: &AccessFacts,
+    client: Option<IpAddr>,
+    now: UnixTime,
+) -> Vec<Reason> {
+    let project = &facts.project;
+    let mut reasons = Vec::new();
+    if facts.server.project_id != project.id {
+        reasons.push(Reason::Inconsistent);
+    }
+    reasons.extend(facts.locks.iter().map(|lock| Reason::Locked {
+        // As `usher unlock` takes it.
+        what: match (lock.on, device) {
+            (Locked::Device, Some(device)) => format!("device {device}"),
+            (Locked::Device, None) => "device".to_owned(),
+            (Locked::Project, _) => format!("project {}", project.slug),
+            (Locked::Server, _) => format!("server {}", facts.server.name),
+            (Locked::User, _) => format!("user {user_name}"),
+        },
+        on: lock.on,
+        reason: lock.reason.clone(),
+    }));
+    let mut mine =
+        facts.assignments.iter().filter(|assignment| gives_access_to_member(assignment, facts)).peekable();
+    if mine.peek().is_none() {
+        reasons.push(Reason::NoAccess { project: project.slug.clone(), groups: groups_with_access(facts) });
+    } else {
+        if open(facts, client, now).next().is_none() {
+            reasons.extend(mine.filter_map(|assignment| {
+                let unmet = assignment.conditions.unmet(&facts.server.labels, client, now)?;
+                Some(Reason::NotNow { group: assignment.group_name.clone(), unmet, client })
+            }));
+        }
+        if facts.login.is_none() {
+            reasons.push(Reason::NoAccount { project: project.slug.clone() });
+        }
+    }
+    if window(facts, now).is_err() {
+        reasons.push(Reason::Lifetime { project: project.slug.clone() });
+    }
+    reasons
+}
+
+/// The user's roles that count for a client there, now.
+pub(crate) fn open(
+    facts: &AccessFacts,
+    client: Option<IpAddr>,
+    now: UnixTime,
+) -> impl Iterator<Item = &Assignment> {
+    facts.assignments.iter().filter(move |assignment| {
+        gives_access_to_member(assignment, facts)
+            && assignment.conditions.unmet(&facts.server.labels, client, now).is_none()
+    })
+}
+
+fn window(facts: &AccessFacts, now: UnixTime) -> Result<ValidityWindow, PeriodError> {
+    ValidityWindow::around(now, facts.project.clock_skew, facts.project.certificate_lifetime)
+}
+
 /// By id, never by name: `ops` and `ops-prod` have nothing to do with each other.
-fn gives_access_to_member(assignment: &Assignment, facts: &AccessFacts) -> bool {
+pub(crate) fn gives_access_to_member(assignment: &Assignment, facts: &AccessFacts) -> bool {
     assignment.server_access && facts.groups.contains(&assignment.group_id)
 }
 

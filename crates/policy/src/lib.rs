@@ -52,6 +52,7 @@
 mod authorize;
 mod conditions;
 mod decision;
+mod explain;
 mod facts;
 mod grant;
 mod hours;
@@ -60,6 +61,7 @@ mod snapshot;
 pub use authorize::authorize;
 pub use conditions::{Authentication, Conditions, LONGEST_MAX_AGE, Unmet};
 pub use decision::{Decision, Denial, Reason, StepUp};
+pub use explain::{Explanation, RoleExplained, explain};
 pub use facts::{
     AccessFacts, AccessRequest, Assignment, Lock, Locked, PortForwarding, ProjectFacts, Purpose, ServerFacts,
 };

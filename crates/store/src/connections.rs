@@ -108,7 +108,8 @@ pub enum Repeated {
     OtherContent,
 }
 
-/// Everything that decides about one user's access to one server, from one device. Give it a [`Reader`](crate::Reader) or the
+/// Everything that decides about one user's access to one server, from one device; without a device, what does not
+/// depend on it. Give it a [`Reader`](crate::Reader) or the
 /// transaction that is to insert: all parts must be of one snapshot. `None` when the server's project is gone.
 ///
 /// # Errors
@@ -116,7 +117,7 @@ pub enum Repeated {
 pub async fn facts(
     conn: &mut Conn,
     user: UserId,
-    device: DeviceId,
+    device: Option<DeviceId>,
     server: &Server,
 ) -> Result<Option<AccessFacts>, StoreError> {
     let project = server.project_id.to_string();
@@ -133,7 +134,10 @@ pub async fn facts(
     let project = read_project(&row)?;
     let asked = assignments.iter().map(|assignment| &assignment.conditions.authentication);
     let named_at = if asked.chain([&project.authentication]).any(|asked| asked.named_server) {
-        named_proofs::given_at(conn, user, device, server.id).await?
+        match device {
+            Some(device) => named_proofs::given_at(conn, user, device, server.id).await?,
+            None => None,
+        }
     } else {
         None
     };

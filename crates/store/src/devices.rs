@@ -26,6 +26,7 @@ statements! {
         ON CONFLICT DO NOTHING";
     APPROVED_OF = "SELECT d.id FROM devices d JOIN users u ON u.id = d.user_id
         WHERE u.user_name = $1 AND d.jkt = $2 AND d.state = 'approved'";
+    ANY_APPROVED = "SELECT 1 FROM devices WHERE user_id = $1 AND state = 'approved' LIMIT 1";
     APPROVED = "SELECT 1 FROM devices WHERE state <> 'pending' LIMIT 1";
     DECIDE = "UPDATE devices SET state = $2, decided_at = $3, decided_by = $4 WHERE id = $1";
     DELETE = "DELETE FROM devices WHERE id = $1 AND state = 'revoked'";
@@ -52,6 +53,14 @@ impl Device {
         };
         Ok(Self { record, user_name: row.parse("user_name")? })
     }
+}
+
+/// Whether a user has an approved device.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn has_approved(conn: &mut Conn, user: UserId) -> Result<bool, StoreError> {
+    Ok(query(ANY_APPROVED).bind(user.to_string()).fetch_optional(conn).await?.is_some())
 }
 
 /// Why a device cannot be approved.

@@ -133,13 +133,13 @@ pub async fn of_caller(conn: &mut Conn, user: UserId, device: DeviceId) -> Resul
 pub async fn of_access(
     conn: &mut Conn,
     user: UserId,
-    device: DeviceId,
+    device: Option<DeviceId>,
     server: ServerId,
     project: ProjectId,
 ) -> Result<Vec<Standing>, StoreError> {
     let query = query(OF_ACCESS)
         .bind(user.to_string())
-        .bind(device.to_string())
+        .bind(device.map(|device| device.to_string()).unwrap_or_default())
         .bind(server.to_string())
         .bind(project.to_string());
     standing(&query.fetch_all(conn).await?)

@@ -54,7 +54,7 @@ fn refuse_unknown<V>(place: &str, unknown: &std::collections::BTreeMap<String, V
     }
 }
 
-pub(super) fn shown(conditions: &usher_policy::Conditions) -> Conditions {
+pub(crate) fn shown(conditions: &usher_policy::Conditions) -> Conditions {
     Conditions {
         labels: conditions.labels.clone(),
         networks: conditions.networks.iter().map(ToString::to_string).collect(),

@@ -116,7 +116,7 @@ impl Issuance for Issued {
         }
         let Some(server) = servers::by_id(tx, self.row.server_id).await? else { return Ok(Verdict::Falls) };
         let caller = user.user();
-        let facts = connections::facts(tx, caller.user_id(), caller.device_id(), &server).await?;
+        let facts = connections::facts(tx, caller.user_id(), Some(caller.device_id()), &server).await?;
         let Some(facts) = facts else { return Ok(Verdict::Falls) };
         let client = Some(self.info.client_address);
         match authorize(&user, &self.access, &facts, self.row.id, client, self.info.now) {

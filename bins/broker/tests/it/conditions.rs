@@ -162,3 +162,43 @@ async fn the_log_says_what_was_asked_and_by_whom() {
     let last = updated.last().unwrap().to_string();
     assert!(last.contains("\"named_server\":true"), "{last}");
 }
+
+#[tokio::test]
+async fn who_asks_why_is_told_what_would_be_decided() {
+    let shop = Shop::new().await;
+    let own = async |server: &str| shop.team.get(&shop.alice, &format!("/v1/servers/{server}/access")).await;
+    let of = async |user: &str, query: &str| {
+        shop.team.get(&shop.admin, &format!("/v1/servers/web-1/access/{user}{query}")).await
+    };
+    assert_eq!(own("web-1").await.ok()["verdict"], "allow");
+    assert_eq!(of("alice", "").await.ok()["verdict"], "allow");
+
+    shop.set(json!({"networks": ["10.0.0.0/8"], "authentication": {"max_age_seconds": 60}})).await.ok();
+    let told = own("web-1").await.ok();
+    assert_eq!(told["verdict"], "deny");
+    let denied = shop.connect("web-1").await.error("access_denied");
+    assert_eq!((&told["reasons"], &told["next"]), (&denied["reasons"], &denied["next"]));
+    assert_eq!(of("alice", "?from=10.1.2.3").await.ok()["verdict"], "allow-after-sign-in");
+    assert_eq!(of("alice", "?from=11.1.2.3").await.ok()["verdict"], "deny");
+    let told = of("alice", "?from=10.1.2.3").await.ok();
+    assert_eq!(told["asks"], json!({"max_age_seconds": 60}));
+    assert_eq!((&told["roles"][0]["member"], &told["roles"][0]["counts"]), (&json!(true), &json!(true)));
+
+    // Nobody without access learns that the server is there, and only administrators ask about others.
+    let bob = shop.team.person(&shop.admin, "bob", &[]).await;
+    let hidden = shop.team.get(&bob, "/v1/servers/web-1/access").await;
+    let missing = shop.team.get(&bob, "/v1/servers/web-9/access").await;
+    assert_eq!(hidden.text.replace("web-1", "NAME"), missing.text.replace("web-9", "NAME"));
+    shop.team.get(&bob, "/v1/servers/web-1/access/alice").await.error("forbidden");
+    let told = of("bob", "").await.ok();
+    assert_eq!(told["reasons"], json!(["you are in no group that may log in on servers of project `shop`"]));
+
+    shop.team.post(&shop.admin, "/v1/users", json!({"user_name": "carl"})).await.ok();
+    let told = of("carl", "").await.ok();
+    assert_eq!(told["reasons"][0], "user `carl` has no approved device");
+    let body = json!({"status": "disabled"}).to_string();
+    shop.team.send(&shop.admin, "PATCH", "/v1/users/alice", &body, shop.team.jti()).await.ok();
+    assert_eq!(of("alice", "").await.ok()["reasons"][0], "user `alice` is disabled");
+    of("nobody", "").await.error("not_found");
+    of("alice", "?from=here").await.error("invalid_request");
+}

@@ -1,9 +1,9 @@
-//! When a group's role counts, and what a person is asked for.
+//! When a group's role counts, what a person is asked for, and why somebody may connect or not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
-use usher_types::Label;
+use usher_types::{GroupName, HostName, Label, LoginName, ProjectSlug, UserName};
 use utoipa::ToSchema;
 
 /// Conditions on a role; without any it always counts.
@@ -62,4 +62,71 @@ impl Authentication {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What is said of `GET /v1/servers/{server}/access/{user}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplanationQuery {
+    /// The address that the user would come from; from nowhere in particular when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub from: Option<IpAddr>,
+}
+
+/// Why a user may, or may not, connect to a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// Who.
+    pub user: UserName,
+    /// Where to.
+    pub server: HostName,
+    /// The server's project.
+    pub project: ProjectSlug,
+    /// What would be decided now.
+    pub verdict: Verdict,
+    /// Why not, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What to do about the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The user's account there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginName>,
+    /// What is asked of the user's sign-in.
+    #[serde(default, skip_serializing_if = "Authentication::is_empty")]
+    pub asks: Authentication,
+    /// Every group with a role in the project.
+    pub roles: Vec<RoleExplained>,
+}
+
+/// What would be decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Yes.
+    Allow,
+    /// Yes, after a sign-in as is asked for.
+    AllowAfterSignIn,
+    /// No.
+    Deny,
+}
+
+/// A group's part in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoleExplained {
+    /// The group.
+    pub group: GroupName,
+    /// Whether the user is a member.
+    pub member: bool,
+    /// Members may log in.
+    pub server_access: bool,
+    /// Members may use sudo.
+    pub server_admin: bool,
+    /// When the role counts.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// Whether it counts here and now, for this user.
+    pub counts: bool,
 }

@@ -87,6 +87,22 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Change a server's role or route",
     ),
     endpoint("DELETE", "/v1/servers/{server}", Guard::Admin, "", "", "Remove a server"),
+    endpoint(
+        "GET",
+        "/v1/servers/{server}/access",
+        Guard::User,
+        "",
+        "Explanation",
+        "Whether and why the caller may connect to a server",
+    ),
+    endpoint(
+        "GET",
+        "/v1/servers/{server}/access/{user}",
+        Guard::Admin,
+        "",
+        "Explanation",
+        "Whether and why a user may connect to a server",
+    ),
     endpoint("GET", "/v1/projects", Guard::User, "", "Page<Project>", "Projects that the caller may see"),
     endpoint(
         "POST",

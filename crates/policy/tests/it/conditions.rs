@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use proptest::prelude::*;
 use usher_identity::AuthenticationMethod;
 use usher_policy::{
-    AccessFacts, Assignment, Authentication, Conditions, Decision, Hours, Member, SnapshotBuilder,
+    AccessFacts, Assignment, Authentication, Conditions, Decision, Hours, Member, SnapshotBuilder, explain,
 };
 use usher_types::{Label, UnixTime};
 
@@ -333,6 +333,11 @@ proptest! {
     #[test]
     fn the_decision_and_the_model_say_the_same(case in cases()) {
         prop_assert_eq!(answer(&case, &case.facts), model(&case));
+        // So does what people are told.
+        let told = explain(&"alice".parse().unwrap(), &case.facts, case.client, NOW);
+        prop_assert_eq!(told.reasons.is_empty(), model(&case) != Answer::Deny);
+        prop_assert_eq!(told.asks.is_some(), told.reasons.is_empty());
+        prop_assert_eq!(told.roles.len(), case.facts.assignments.len());
     }
 
     /// The packed rules carry every condition: an allow from memory is the allow of the rows.

@@ -121,9 +121,9 @@ fn a_denial_says_every_reason_and_what_to_do() {
         [
             "you are in no group that may log in on servers of project `shop`; ask an administrator to add you to \
              group `operators`",
-            "login `bob` is not yours; accounts are never shared; leave out the login",
             "the certificate lifetime of project `shop` is not possible; ask an administrator to give project \
              `shop` a certificate lifetime and clock skew of together at most 600 seconds",
+            "login `bob` is not yours; accounts are never shared; leave out the login",
         ]
     );
     assert!(denial.hides_server());

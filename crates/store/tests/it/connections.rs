@@ -31,7 +31,7 @@ async fn facts_are_those_of_the_user_and_the_servers_project() {
     let world = team().await;
     let mut reader = world.store.read().await.unwrap();
     let server = servers::find(&mut reader, "web-1").await.unwrap().unwrap();
-    let facts = connections::facts(&mut reader, fixture::user(1), fixture::device(1), &server)
+    let facts = connections::facts(&mut reader, fixture::user(1), Some(fixture::device(1)), &server)
         .await
         .unwrap()
         .unwrap();
@@ -47,7 +47,7 @@ async fn facts_are_those_of_the_user_and_the_servers_project() {
         .map(|role| (role.group_name.as_str(), role.server_access, role.server_admin))
         .collect();
     assert_eq!(roles, [("dev", true, false), ("sre", true, true)]);
-    let nobody = connections::facts(&mut reader, fixture::user(2), fixture::device(1), &server)
+    let nobody = connections::facts(&mut reader, fixture::user(2), Some(fixture::device(1)), &server)
         .await
         .unwrap()
         .unwrap();
@@ -60,12 +60,16 @@ async fn a_group_that_was_taken_out_of_the_project_is_no_assignment() {
     let mut tx = world.store.begin().await.unwrap();
     assert!(project_groups::remove(&mut tx, fixture::project(1), fixture::group(1), NOW).await.unwrap());
     let server = servers::find(&mut tx, "web-1").await.unwrap().unwrap();
-    let facts =
-        connections::facts(&mut tx, fixture::user(1), fixture::device(1), &server).await.unwrap().unwrap();
+    let facts = connections::facts(&mut tx, fixture::user(1), Some(fixture::device(1)), &server)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(facts.assignments.len(), 1);
     groups::remove_member(&mut tx, fixture::group(1), fixture::user(1)).await.unwrap();
-    let facts =
-        connections::facts(&mut tx, fixture::user(1), fixture::device(1), &server).await.unwrap().unwrap();
+    let facts = connections::facts(&mut tx, fixture::user(1), Some(fixture::device(1)), &server)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(facts.groups.is_empty());
 }
 

@@ -52,7 +52,7 @@ async fn every_lock_is_a_fact_of_the_decision_and_moves_the_epoch() {
         let mut tx = world.store.begin().await.unwrap();
         let row = servers::by_id(&mut tx, server).await.unwrap().unwrap();
         assert!(row.locked);
-        let facts = connections::facts(&mut tx, fixture::user(1), device, &row).await.unwrap().unwrap();
+        let facts = connections::facts(&mut tx, fixture::user(1), Some(device), &row).await.unwrap().unwrap();
         let found: Vec<_> = facts.locks.iter().map(|lock| (lock.on, lock.reason.as_str())).collect();
         assert_eq!(found, [(on, "stolen")]);
         let before = tx.epoch().await.unwrap();
@@ -60,7 +60,7 @@ async fn every_lock_is_a_fact_of_the_decision_and_moves_the_epoch() {
         assert!(tx.epoch().await.unwrap() > before);
         assert!(!locks::clear(&mut tx, target).await.unwrap());
         let row = servers::by_id(&mut tx, server).await.unwrap().unwrap();
-        let facts = connections::facts(&mut tx, fixture::user(1), device, &row).await.unwrap().unwrap();
+        let facts = connections::facts(&mut tx, fixture::user(1), Some(device), &row).await.unwrap().unwrap();
         assert!(!row.locked && facts.locks.is_empty());
         tx.commit().await.unwrap();
     }

@@ -51,7 +51,7 @@ async fn compare(world: &World) -> Vec<String> {
 
 async fn same(reader: &mut usher_store::Reader, found: Found<'_>, user: UserId, server: &servers::Server) {
     let device = fixture::device(1);
-    let mut full = connections::facts(reader, user, device, server).await.unwrap().unwrap();
+    let mut full = connections::facts(reader, user, Some(device), server).await.unwrap().unwrap();
     let membership = snapshot::membership(reader, user, device).await.unwrap();
     assert!(!membership.locked);
     let login = membership.logins.get(&server.project_id);
