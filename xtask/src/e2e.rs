@@ -5,6 +5,7 @@ mod admin;
 mod brokers;
 mod by_hand;
 mod checks;
+mod idp;
 mod kms;
 mod outer;
 mod people;

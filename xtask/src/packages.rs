@@ -12,6 +12,8 @@ use crate::{
 
 /// A program and the Debian package that brings it.
 const WANTED: &[(&str, &str)] = &[
+    ("certutil", "libnss3-tools"),
+    ("chromium", "chromium"),
     ("ensurepip", "python3-venv"),
     ("ip", "iproute2"),
     ("kadmin.local", "krb5-admin-server"),

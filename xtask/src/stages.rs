@@ -80,6 +80,9 @@ fn stages(options: &Options) -> Vec<Stage> {
     stages.push(("e2e", Box::new(move || run_e2e(ci, &[]))));
     stages.push(("e2e, two brokers on PostgreSQL", Box::new(move || run_e2e(ci, &two_brokers(ci)))));
     stages.push(("e2e, keys in a KMS", Box::new(move || run_e2e(ci, &keys_in_kms(ci)))));
+    // What only this variant has.
+    let idp = ["--idp", "oidc", "--only", "identity provider"];
+    stages.push(("e2e, an identity provider", Box::new(move || run_e2e(ci, &idp))));
     stages
 }
 

@@ -5,6 +5,7 @@ mod balance;
 mod browser;
 mod device;
 mod enroll;
+mod idp;
 mod kms;
 mod stream;
 
@@ -100,6 +101,10 @@ pub(crate) enum Visit {
         #[arg(long = "to", required = true)]
         brokers: Vec<SocketAddr>,
     },
+    /// Sign in by an identity provider with a real browser.
+    Browse(idp::Person),
+    /// Be an identity provider, until it is killed.
+    Idp(idp::Settings),
     /// Be a KMS, until it is killed.
     Kms {
         /// Where to write how it is reached.
@@ -130,6 +135,9 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
     if let Visit::Kms { told } = visit {
         return kms::run(&told);
     }
+    if let Visit::Idp(settings) = visit {
+        idp::run(&settings);
+    }
     // Twice is harmless: only the first call counts.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -149,7 +157,8 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
             Visit::Call { dir, method, path, body } => {
                 device::call(&dir, &method, &path, body.as_deref()).await
             }
-            Visit::Balance { .. } | Visit::Kms { .. } => Ok(Value::Null),
+            Visit::Browse(person) => idp::browse(&person),
+            Visit::Balance { .. } | Visit::Idp(_) | Visit::Kms { .. } => Ok(Value::Null),
             Visit::Redeem { token, count, name } => enroll::redeem(&token, count, &name).await,
         }
     })?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use usher_types::{ConnectorId, GroupId, GroupName, UnixTime, UserId, UserName};
+use usher_types::{ConnectorId, ConnectorName, GroupId, GroupName, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
@@ -19,6 +19,7 @@ statements! {
         WHERE connector_id = $1 ORDER BY name";
     CREATE = "INSERT INTO groups (id, name, connector_id, display_name, created_at) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT DO NOTHING";
+    NAMESPACE = "SELECT name FROM connectors WHERE substr($1, 1, length(name) + 1) = name || '.' LIMIT 1";
     IN_PROJECT = "SELECT p.slug FROM project_groups g JOIN projects p ON p.id = g.project_id
         WHERE g.group_id = $1 AND g.removed_at IS NULL ORDER BY p.slug LIMIT 1";
     DELETE = "DELETE FROM groups WHERE id = $1";
@@ -71,6 +72,9 @@ pub enum CreateGroupError {
     /// The name reads as an id and would be taken for one.
     #[error("`{0}` looks like an id and cannot be a group name")]
     LooksLikeId(GroupName),
+    /// The name is a connector's to give.
+    #[error("groups that begin with `{0}.` are those of connector `{0}`")]
+    Namespace(ConnectorName),
     /// The database failed.
     #[error("the group was not created")]
     Store(#[source] StoreError),
@@ -158,6 +162,13 @@ pub async fn create(tx: &mut WriteTx, group: &Group) -> Result<(), CreateGroupEr
     if group.name.as_str().parse::<GroupId>().is_ok() {
         return Err(CreateGroupError::LooksLikeId(group.name.clone()));
     }
+    let failed = |error: sqlx::Error| CreateGroupError::Store(error.into());
+    if group.connector_id.is_none() {
+        let owner = query(NAMESPACE).bind(group.name.as_str()).fetch_optional(tx).await.map_err(failed)?;
+        if let Some(row) = owner {
+            return Err(CreateGroupError::Namespace(row.parse("name").map_err(CreateGroupError::Store)?));
+        }
+    }
     let done = query(CREATE)
         .bind(group.id.to_string())
         .bind(group.name.as_str())
@@ -166,7 +177,7 @@ pub async fn create(tx: &mut WriteTx, group: &Group) -> Result<(), CreateGroupEr
         .bind(group.created_at.as_millis())
         .execute(tx)
         .await
-        .map_err(|error| CreateGroupError::Store(error.into()))?;
+        .map_err(failed)?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(CreateGroupError::Taken(group.name.clone())) }
 }
 

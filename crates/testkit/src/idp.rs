@@ -9,12 +9,12 @@
 )]
 
 use std::{
-    env, fs,
-    fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+use crate::npm::installed;
 
 const PACKAGE: &str = "oidc-provider@9.13.3";
 const SCRIPT: &str = include_str!("idp/provider.mjs");
@@ -37,7 +37,7 @@ impl Idp {
     /// # Panics
     /// When it cannot be installed.
     pub fn install() {
-        let _home = installed();
+        let _home = home();
     }
 
     /// Starts a provider whose client comes back to `redirect_uri` and hears of logouts at `logout_uri`, whose certificate
@@ -47,10 +47,25 @@ impl Idp {
     /// When it cannot be installed or started.
     #[must_use]
     pub fn start(redirect_uri: &str, logout_uri: &str, trust: &Path) -> Self {
-        let home = installed();
+        Self::run(&[redirect_uri, logout_uri], trust)
+    }
+
+    /// The same at an address of its own, with TLS: `directory` has `idp.pem`, `idp.key`, and `root.pem` to trust.
+    ///
+    /// # Panics
+    /// When it cannot be installed or started.
+    #[must_use]
+    pub fn with_tls(redirect_uri: &str, logout_uri: &str, issuer: &str, directory: &Path) -> Self {
+        let file = |name: &str| directory.join(name).display().to_string();
+        let (key, certificate) = (file("idp.key"), file("idp.pem"));
+        Self::run(&[redirect_uri, logout_uri, issuer, &key, &certificate], &directory.join("root.pem"))
+    }
+
+    fn run(arguments: &[&str], trust: &Path) -> Self {
+        let home = home();
         let mut child = Command::new("node")
             .arg("provider.mjs")
-            .args([redirect_uri, logout_uri])
+            .args(arguments)
             .current_dir(home)
             .env("NODE_EXTRA_CA_CERTS", trust)
             .env("NO_COLOR", "1")
@@ -91,41 +106,6 @@ impl Drop for Idp {
     }
 }
 
-/// Where the provider is, installed if need be.
-fn installed() -> PathBuf {
-    let program = env::current_exe().expect("the test's own program");
-    // Tests are in `target/debug/deps`, other programs one above.
-    let mut directories = program.ancestors().skip(1).filter(|directory| !directory.ends_with("deps"));
-    let target = directories.nth(1).expect("the test's program is in a build directory");
-    let home = target.join("node").join(PACKAGE);
-    fs::create_dir_all(&home).expect("a directory for the provider");
-    let lock = File::create(home.join("lock")).expect("a lock file");
-    lock.lock().expect("a lock");
-    let complete = home.join("complete");
-    if !complete.exists() {
-        let npm = Command::new("npm")
-            .args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--no-save",
-                "--ignore-scripts",
-                "--prefix",
-                ".",
-                PACKAGE,
-            ])
-            .current_dir(&home)
-            .stdin(Stdio::null())
-            .output()
-            .expect("this test needs the package npm");
-        let text = [npm.stdout.as_slice(), &npm.stderr].concat();
-        assert!(
-            npm.status.success(),
-            "this test needs {PACKAGE} from npm: {}",
-            String::from_utf8_lossy(&text)
-        );
-        fs::write(complete, "").expect("a mark");
-    }
-    fs::write(home.join("provider.mjs"), SCRIPT).expect("the provider's script");
-    home
+fn home() -> PathBuf {
+    installed(PACKAGE, "provider.mjs", SCRIPT)
 }

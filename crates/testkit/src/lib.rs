@@ -12,9 +12,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod browser;
 pub mod idp;
 pub mod kms;
 pub mod namespace;
+mod npm;
 pub mod postgres;
 pub mod sshd;
 

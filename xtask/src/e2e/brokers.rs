@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::idp::Provider;
 use super::kms::Kms;
 use super::stack::{HOSTS, PRIVATE_NAMES, PUBLIC_NAMES, Stack, URL};
 use crate::{
@@ -61,6 +62,9 @@ pub(crate) struct Variant {
     /// Have the keys in a KMS instead of beside the broker.
     #[arg(long, value_enum)]
     pub(crate) kms: Option<Kms>,
+    /// Have an identity provider too.
+    #[arg(long, value_enum)]
+    pub(crate) idp: Option<Provider>,
 }
 
 impl Variant {
@@ -81,6 +85,10 @@ impl Variant {
         anyhow::ensure!(
             self.kms.is_none() || !self.is_spread(),
             "the KMS runs on the broker's host: leave out --database postgres"
+        );
+        anyhow::ensure!(
+            self.idp.is_none() || !self.is_spread(),
+            "the identity provider runs on the broker's host: leave out --database postgres"
         );
         let mut hosts: Vec<_> = HOSTS.iter().copied().chain([BROKER]).collect();
         if self.is_spread() {

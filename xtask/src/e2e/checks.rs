@@ -18,7 +18,7 @@ mod theft;
 
 use anyhow::Result;
 
-use super::{brokers::Variant, report::Report, stack::Stack};
+use super::{brokers::Variant, idp, report::Report, stack::Stack};
 
 /// Something that must hold.
 pub(super) struct Check {
@@ -164,13 +164,20 @@ const KMS: &[Check] = &[
     Check { name: "KMS silent: no certificate, and again when it is back", run: custody::silent_kms },
 ];
 
+/// What is looked at besides when there is an identity provider.
+const IDP: &[Check] = &[Check {
+    name: "identity provider: signed in there with a real browser, then usher ssh target-1",
+    run: idp::signs_in,
+}];
+
 /// Every check after the bring-up. The last one of [`ALL`] stays the last: the agents are gone after it.
 pub(super) fn of(variant: Variant) -> impl Iterator<Item = &'static Check> {
     let (before, last) = ALL.split_at(ALL.len().saturating_sub(1));
     let several = if variant.brokers > 1 { SEVERAL } else { &[] };
     let server = if variant.is_spread() { SERVER } else { &[] };
     let kms = if variant.kms.is_some() { KMS } else { &[] };
-    [before, several, server, kms, last].into_iter().flatten()
+    let idp = if variant.idp.is_some() { IDP } else { &[] };
+    [before, several, server, kms, idp, last].into_iter().flatten()
 }
 
 /// What must be seen before any agent is there.

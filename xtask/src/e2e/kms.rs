@@ -27,6 +27,9 @@ impl Variant {
         if self.kms.is_some() {
             Moto::install();
         }
+        if self.idp.is_some() {
+            super::idp::install();
+        }
     }
 
     /// Custody of new projects. moto has no Ed25519.

@@ -17,7 +17,7 @@ use crate::{
     workspace,
 };
 
-pub(super) const PUBLIC_NAMES: &str = "10.77.1.5 broker.lab.test\n";
+pub(super) const PUBLIC_NAMES: &str = "10.77.1.5 broker.lab.test idp.lab.test\n";
 pub(super) const PRIVATE_NAMES: &str =
     "10.77.2.5 broker.lab.test\n10.77.2.31 target-1\n10.77.2.32 target-2\n";
 
@@ -89,6 +89,9 @@ impl Stack {
         report.step("the first administrator set up an account and signed in", ADMIN);
         self.make_directory()?;
         report.step("project, groups and users exist", "");
+        if self.variant.idp.is_some() {
+            self.start_provider(report)?;
+        }
         self.enroll_servers()?;
         report.step("two bastions and two targets enrolled, agents run", "");
         self.wait_until_applied(SERVERS)?;

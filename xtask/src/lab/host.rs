@@ -198,6 +198,15 @@ impl Host {
         Ok(())
     }
 
+    /// A program that sees this machine's files but the host's network, to be waited for.
+    ///
+    /// # Errors
+    /// When the host is not up.
+    pub(crate) fn networked<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>) -> Result<Cmd> {
+        let init = self.init()?.pid().to_string();
+        Ok(Cmd::new(["nsenter", "-t", &init, "-n", "--"]).args(argv).limit(clock::PATIENCE))
+    }
+
     /// Process ids, as the host counts them, of programs with exactly this name (15 characters at most).
     ///
     /// # Errors

@@ -61,6 +61,7 @@ impl From<CreateGroupError> for ApiError {
     fn from(error: CreateGroupError) -> Self {
         match error {
             CreateGroupError::LooksLikeId(_) => invalid(&error),
+            CreateGroupError::Namespace(_) => exists(&error),
             CreateGroupError::Store(source) => source.into(),
             CreateGroupError::Taken(_) => exists(&error),
         }

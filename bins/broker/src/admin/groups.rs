@@ -90,6 +90,12 @@ async fn add_member(
     let mut change = begin(&app, &caller, info).await?;
     let group = find(&mut change.tx, &group).await?;
     let user = users::find(&mut change.tx, &user).await?;
+    if group.connector_id.is_some() {
+        let refused = format!("the members of group `{}` come from its identity provider", group.name);
+        return Err(
+            ApiError::invalid(refused).with_next("add the user to the group there, or use another group")
+        );
+    }
     let now = change.info.now;
     if groups::add_member(&mut change.tx, group.id, user.id, now).await? {
         project_users::allocate(&mut change.tx, Scope::User(user.id), now).await?;

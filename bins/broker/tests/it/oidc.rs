@@ -177,6 +177,12 @@ async fn a_first_login_makes_a_user_with_groups_and_a_second_one_finds_it() {
     assert_eq!(again.get("/v1/me").await.body["user"]["id"], me.body["user"]["id"]);
     assert_eq!(connected.users().await, ["admin", "alice"]);
 
+    // What the provider decides is not decided here too.
+    let member = "/v1/groups/example.site-reliability/members/admin";
+    connected.admin.call("PUT", member, &Value::Null).await.refused(400, "invalid_request");
+    let group = json!({"name": "example.operators"});
+    connected.admin.call("POST", "/v1/groups", &group).await.refused(409, "already_exists");
+
     // Neither a set-up code nor a password makes another way in.
     connected
         .admin

@@ -6,7 +6,8 @@ use usher_store::{
     connectors::{
         self, BindError, Connector, ConnectorSettings, DeleteConnectorError, OidcClient, WriteConnectorError,
     },
-    groups, sealed, sessions, users,
+    groups::{self, CreateGroupError},
+    sealed, sessions, users,
 };
 use usher_types::{ConnectorId, ExternalId, GroupId};
 
@@ -86,6 +87,15 @@ async fn names_issuers_and_the_names_of_groups_belong_to_one_connector() {
     let error = connectors::create(&mut tx, &connector("google")).await.unwrap_err();
     assert!(matches!(error, WriteConnectorError::GroupsBegin(_)), "{error}");
     connectors::create(&mut tx, &connector("goog")).await.unwrap();
+
+    // And the other way round: what begins with a connector's name is the connector's to give.
+    for (name, refused) in
+        [("okta.x", true), ("goog.x", true), ("okta", false), ("oktax.y", false), ("x.okta.y", false)]
+    {
+        let group = groups::Group::local(GroupId::new(NOW, unique()), name.parse().unwrap(), NOW);
+        let outcome = groups::create(&mut tx, &group).await;
+        assert_eq!(matches!(outcome, Err(CreateGroupError::Namespace(_))), refused, "{name}: {outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 // A certified OpenID provider with one client and people who need no password. Arguments: the client's redirect URI and the
-// URI that hears of logouts. Says its issuer on the first line; ends with its standard input.
+// URI that hears of logouts; then, to have TLS, its issuer and the files of key and certificate. Says its issuer on the first line; ends with its standard input.
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import Provider from 'oidc-provider';
 
-const [redirect, logout] = process.argv.slice(2);
+const [redirect, logout, own, key, certificate] = process.argv.slice(2);
 const logins = new Map();
 
 // What the directory says about somebody depends on the name alone.
@@ -87,12 +89,15 @@ const interact = async (provider, request, response) => {
 
 let provider;
 let answer;
-const server = http.createServer((request, response) => {
+const respond = (request, response) => {
   const done = request.url.startsWith('/interaction/') ? interact(provider, request, response) : answer(request, response);
   Promise.resolve(done).catch((error) => { response.statusCode = 500; response.end(String(error)); });
-});
-server.listen(0, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+};
+const server = own
+  ? https.createServer({ key: readFileSync(key), cert: readFileSync(certificate) }, respond)
+  : http.createServer(respond);
+server.listen(own ? new URL(own).port : 0, own ? '0.0.0.0' : '127.0.0.1', () => {
+  const issuer = own ?? `http://127.0.0.1:${server.address().port}`;
   provider = new Provider(issuer, configure(issuer));
   provider.on('backchannel.error', (ctx, error) => process.stderr.write(`${error.stack} ${error.cause}\n`));
   answer = provider.callback();
