@@ -72,7 +72,7 @@ impl Lab {
     ///
     /// # Errors
     /// When not root, or when the kernel lacks something; what came up so far is taken down again.
-    pub(crate) fn up(specs: Vec<HostSpec>, networks: &[&str], programs: &[Program]) -> Result<Self> {
+    pub(crate) fn up(specs: &[HostSpec], networks: &[&str], programs: &[Program]) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             bail!("hosts out of namespaces need root: mounts, network devices, accounts of their own");
         }
@@ -82,23 +82,35 @@ impl Lab {
         let founding = leftovers::lock()?;
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         network::mount_private_tmpfs(&dir)?;
-        let mut lab = Self { prefix, dir, specs, hosts: BTreeMap::new(), kept: false };
+        let mut lab = Self { prefix, dir, specs: Vec::new(), hosts: BTreeMap::new(), kept: false };
         let dir = lab.dir.clone();
         interrupt::on_request(move || leftovers::kill_hosts(&dir));
         lab.write_manifest()?;
         drop(founding);
         lab.copy_programs(programs)?;
         network::switch(&lab.prefix, networks)?;
-        for spec in &lab.specs {
-            let netns = network::attach(&lab.prefix, spec)?;
-            let host = Host::new(spec.name, netns, lab.dir.join(spec.name));
-            host.start(&inner::Plan::new(spec, &lab.dir)?)?;
-            lab.hosts.insert(spec.name, host);
-        }
-        for host in lab.hosts.values_mut() {
-            host.wait_until_up()?;
-        }
+        lab.bring_up(specs)?;
         Ok(lab)
+    }
+
+    /// Brings up further hosts.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub(crate) fn bring_up(&mut self, specs: &[HostSpec]) -> Result<()> {
+        for spec in specs {
+            let netns = network::attach(&self.prefix, spec)?;
+            let host = Host::new(spec.name, netns, self.dir.join(spec.name));
+            host.start(&inner::Plan::new(spec, &self.dir)?)?;
+            self.hosts.insert(spec.name, host);
+            self.specs.push(*spec);
+        }
+        for spec in specs {
+            if let Some(host) = self.hosts.get_mut(spec.name) {
+                host.wait_until_up()?;
+            }
+        }
+        Ok(())
     }
 
     /// One of its hosts.

@@ -12,6 +12,7 @@ use crate::{
 
 /// A program and the Debian package that brings it.
 const WANTED: &[(&str, &str)] = &[
+    ("ansible", "ansible-core"),
     ("certutil", "libnss3-tools"),
     ("chromium", "chromium"),
     ("ensurepip", "python3-venv"),

@@ -1,12 +1,7 @@
 //! `usher proxy`: what `ssh` runs as its `ProxyCommand`. Gets routes from the background process, opens the first that
 //! answers, and copies bytes. The server's identity is checked by the `ssh` that started it, end to end.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::Path,
-    sync::mpsc,
-    time::Duration,
-};
+use std::{path::Path, sync::mpsc, time::Duration};
 
 use usher_api::v1::Purpose;
 use usher_types::LoginName;
@@ -25,6 +20,7 @@ use crate::{
 
 pub mod banner;
 pub mod dial;
+mod farewell;
 mod pump;
 mod route;
 
@@ -77,21 +73,11 @@ fn parse_purpose(text: &str) -> Result<Purpose, String> {
 /// # Errors
 /// Why there is no connection.
 pub fn run(context: &Context, command: &ProxyCommand) -> Result<(), Failure> {
-    let (agent, wire, banner) = connect(context, command).inspect_err(|_failure| greet())?;
+    let (agent, wire, banner) = connect(context, command).inspect_err(farewell::say)?;
     let ended = pump::run(wire, &banner);
     // The control connection stays open until the end: keys and slots live as long as it does.
     drop(agent);
     ended
-}
-
-/// There is no connection, and we say why. Without this greeting ssh would complain about its absence as well; so one line
-/// of its own is left, that the connection was closed.
-fn greet() {
-    let mut stdout = std::io::stdout();
-    if !stdout.is_terminal() {
-        // Who is gone needs no greeting.
-        let _ = stdout.write_all(b"SSH-2.0-usher\r\n").and_then(|()| stdout.flush());
-    }
 }
 
 fn connect(context: &Context, command: &ProxyCommand) -> Result<(ControlClient, Wire, Vec<u8>), Failure> {

@@ -6,6 +6,7 @@ mod connections;
 mod crashes;
 mod custody;
 mod enrollment;
+mod fleet;
 mod hops;
 mod leaving;
 mod locks;
@@ -158,6 +159,12 @@ const SERVER: &[Check] = &[Check {
     run: several::database_dies,
 }];
 
+/// What is looked at besides where nothing else is special: it is the same everywhere, and takes a while.
+const PLAIN: &[Check] = &[Check {
+    name: "one sign-in covers an Ansible run over ten hosts, one record in the log",
+    run: fleet::one_sign_in_for_ansible,
+}];
+
 /// What is looked at besides when keys are in a KMS.
 const KMS: &[Check] = &[
     Check { name: "KMS: the project's and the team's keys live there", run: custody::keys_are_elsewhere },
@@ -177,7 +184,9 @@ pub(super) fn of(variant: Variant) -> impl Iterator<Item = &'static Check> {
     let server = if variant.is_spread() { SERVER } else { &[] };
     let kms = if variant.kms.is_some() { KMS } else { &[] };
     let idp = if variant.idp.is_some() { IDP } else { &[] };
-    [before, several, server, kms, idp, last].into_iter().flatten()
+    let is_plain = !variant.is_spread() && variant.kms.is_none() && variant.idp.is_none();
+    let plain = if is_plain { PLAIN } else { &[] };
+    [before, plain, several, server, kms, idp, last].into_iter().flatten()
 }
 
 /// What must be seen before any agent is there.

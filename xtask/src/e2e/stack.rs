@@ -70,7 +70,7 @@ impl Stack {
         ];
         let hosts = variant.hosts()?;
         let count = hosts.len();
-        let lab = Lab::up(hosts, &["pub", "priv"], &programs)?;
+        let lab = Lab::up(&hosts, &["pub", "priv"], &programs)?;
         report.step(&format!("{count} hosts are up"), lab.prefix());
         let mut stack = Self { lab, variant, client_url: String::new(), people: BTreeMap::new() };
         match stack.begin(report) {

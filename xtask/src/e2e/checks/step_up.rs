@@ -9,7 +9,7 @@ use super::super::{
 use crate::clock;
 
 const GROUP: &str = "developers";
-const PERSON: &str = "alice";
+pub(super) const PERSON: &str = "alice";
 
 /// What the group's role asks; nothing when there is none.
 fn ask(stack: &Stack, options: &[&str]) -> Result<()> {
@@ -17,7 +17,11 @@ fn ask(stack: &Stack, options: &[&str]) -> Result<()> {
 }
 
 /// While the role asks, and back to nothing afterwards, whatever came of it.
-fn while_asked<T>(stack: &mut Stack, options: &[&str], work: impl FnOnce(&Stack) -> Result<T>) -> Result<T> {
+pub(super) fn while_asked<T>(
+    stack: &mut Stack,
+    options: &[&str],
+    work: impl FnOnce(&Stack) -> Result<T>,
+) -> Result<T> {
     stack.ready(PERSON)?;
     ask(stack, options)?;
     let done = work(stack);
@@ -77,15 +81,21 @@ pub(super) fn one_for_many(stack: &mut Stack) -> Result<String> {
                 }
             }
         }
-        let opened = stack.audit()?.into_iter().skip(before).filter(|row| {
-            let servers = row.pointer("/event/event/servers").and_then(serde_json::Value::as_array);
-            servers.is_some_and(|servers| servers.len() == 2)
-        });
-        match opened.count() {
-            1 => Ok("six connections to two servers, one record".to_owned()),
-            other => bail!("{other} records of the sign-in"),
-        }
+        one_record(stack, before, 2)?;
+        Ok("six connections to two servers, one record".to_owned())
     })
+}
+
+/// Behind so many rows, the log has one of a sign-in for so many servers.
+pub(super) fn one_record(stack: &Stack, behind: usize, servers: usize) -> Result<()> {
+    let opened = stack.audit()?.into_iter().skip(behind).filter(|row| {
+        let named = row.pointer("/event/event/servers").and_then(serde_json::Value::as_array);
+        named.is_some_and(|named| named.len() == servers)
+    });
+    match opened.count() {
+        1 => Ok(()),
+        other => bail!("{other} records of the sign-in"),
+    }
 }
 
 /// A role that asks for a fresh sign-in from one network only leaves out everybody else.
