@@ -13,6 +13,7 @@ mod keys;
 pub(crate) mod locks;
 mod project_groups;
 mod projects;
+mod scim_tokens;
 mod servers;
 mod tokens;
 mod users;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(locks::routes())
         .merge(project_groups::routes())
         .merge(projects::routes())
+        .merge(scim_tokens::routes())
         .merge(servers::routes())
         .merge(tokens::routes())
         .merge(users::routes())

@@ -203,6 +203,10 @@ pub struct LimitsConfig {
     pub reports_burst: NonZeroU32,
     /// Reports of one server's agent in the long run; one is due every half minute, and after every change.
     pub reports_per_minute: NonZeroU32,
+    /// Requests with one SCIM token at once.
+    pub scim_burst: NonZeroU32,
+    /// Requests with one SCIM token in the long run: enough to import 100,000 users in two minutes.
+    pub scim_per_minute: NonZeroU32,
 }
 
 fn default_listen() -> SocketAddr {
@@ -283,6 +287,8 @@ impl Default for LimitsConfig {
             enrollments_per_minute: count(120),
             reports_burst: count(60),
             reports_per_minute: count(30),
+            scim_burst: count(5_000),
+            scim_per_minute: count(60_000),
         }
     }
 }

@@ -126,7 +126,6 @@ impl ApiError {
     }
 
     /// Its sentence.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -33,6 +33,7 @@ mod random;
 mod reconcile;
 mod request;
 mod router;
+mod scim;
 mod server;
 mod signatures;
 mod state;

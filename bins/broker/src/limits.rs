@@ -16,7 +16,7 @@ use governor::{
 };
 use usher_api::ErrorCode;
 use usher_sign_in::Failures;
-use usher_types::{DeviceId, ServerId, UnixTime, UserId};
+use usher_types::{DeviceId, ServerId, TokenId, UnixTime, UserId};
 
 use crate::{config::LimitsConfig, error::ApiError};
 
@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     devices: Mutex<BTreeMap<DeviceId, Failures>>,
     enrollments: Keyed<IpAddr>,
     reports: Keyed<ServerId>,
+    scim: Keyed<TokenId>,
+    scim_refusals: Keyed<IpAddr>,
     sign_in_addresses: Keyed<IpAddr>,
     sign_in_names: Keyed<String>,
 }
@@ -48,6 +50,8 @@ impl Limits {
             devices: Mutex::default(),
             enrollments: keyed((config.enrollments_per_minute, config.enrollments_burst)),
             reports: keyed((config.reports_per_minute, config.reports_burst)),
+            scim: keyed((config.scim_per_minute, config.scim_burst)),
+            scim_refusals: keyed(sign_ins()),
             sign_in_addresses: keyed(sign_ins()),
             sign_in_names: keyed(sign_ins()),
         }
@@ -90,6 +94,16 @@ impl Limits {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner).remove(&device);
     }
 
+    /// An identity provider says or asks something.
+    pub(crate) fn scim(&self, token: TokenId) -> Result<(), ApiError> {
+        check(&self.scim, &token)
+    }
+
+    /// Somebody showed a token that is none. Who shows a good one is not held up by it.
+    pub(crate) fn scim_refusal(&self, address: IpAddr) -> Result<(), ApiError> {
+        check(&self.scim_refusals, &network(address))
+    }
+
     /// An agent reports.
     pub(crate) fn report(&self, server: ServerId) -> Result<(), ApiError> {
         check(&self.reports, &server)
@@ -100,6 +114,8 @@ impl Limits {
         self.connections.retain_recent();
         self.enrollments.retain_recent();
         self.reports.retain_recent();
+        self.scim.retain_recent();
+        self.scim_refusals.retain_recent();
         self.sign_in_addresses.retain_recent();
         self.sign_in_names.retain_recent();
     }

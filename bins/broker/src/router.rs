@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     explain, fleet, pages,
     request::{self, MAX_BODY},
-    x509,
+    scim, x509,
 };
 
 /// Everything that the broker answers.
@@ -32,6 +32,7 @@ pub fn router(app: AppState) -> Router {
     Router::new()
         .merge(api)
         .merge(pages::routes())
+        .merge(scim::routes())
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(unknown_path)

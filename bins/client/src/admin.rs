@@ -15,6 +15,7 @@ pub mod group;
 mod keys;
 pub mod lock;
 pub mod project;
+pub mod scim_token;
 pub mod server;
 pub mod team;
 pub mod token;

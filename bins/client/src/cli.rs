@@ -152,6 +152,9 @@ pub enum Command {
     /// The keys that the team rests on
     #[command(subcommand)]
     Team(admin::team::TeamCommand),
+    /// Tokens with which identity providers say who their users are
+    #[command(subcommand)]
+    ScimToken(admin::scim_token::ScimTokenCommand),
     /// Enrollment tokens for servers
     #[command(subcommand)]
     Token(admin::token::TokenCommand),
@@ -276,6 +279,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status => people::status(&context),
         Command::StepUp(command) => step_up::run(&context, &command),
         Command::Team(command) => admin::team::run(&context, command),
+        Command::ScimToken(command) => admin::scim_token::run(&context, command),
         Command::Token(command) => admin::token::run(&context, command),
         Command::Unlock(command) => admin::lock::unlock(&context, command),
         Command::Use { team } => people::use_team(&context, team),

@@ -10,6 +10,7 @@ mod endpoint;
 mod fleet;
 mod keys;
 mod locks;
+mod scim;
 
 pub use access::{Address, ClientCertificate, Connection, ConnectionRequest, Leg, Purpose, Route};
 pub use account::{Me, SessionInfo, Team, TokenRequest, TokenResponse};
@@ -33,3 +34,4 @@ pub use fleet::{
 };
 pub use keys::{Key, KeyCustody, KeyKind, KeyState, RetireKeys, RotateKey};
 pub use locks::{Lock, LockKind, SetLock};
+pub use scim::{CreateScimToken, CreatedScimToken, ScimToken};

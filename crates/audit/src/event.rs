@@ -182,6 +182,9 @@ events! {
         group_id: GroupId,
         /// Its name.
         group_name: GroupName,
+        /// The connector whose directory it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connector_id: Option<ConnectorId>,
     }
     /// A group was deleted.
     GroupDelete = "group.delete" {
@@ -196,6 +199,16 @@ events! {
         group_id: GroupId,
         /// The user.
         user_id: UserId,
+    }
+    /// An identity provider said something else about its group. Its name here and its roles stay.
+    GroupProvision = "group.provision" {
+        /// The group.
+        group_id: GroupId,
+        /// What the provider calls it now.
+        display_name: Reported,
+        /// What it called it before; none of a new one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Reported>,
     }
     /// A key was made in outside custody and is not used; it is still there.
     KeyAbandon = "key.abandon" {
@@ -398,6 +411,25 @@ events! {
         /// Its project.
         project_id: ProjectId,
     }
+    /// A token for an identity provider was made.
+    ScimTokenCreate = "scim_token.create" {
+        /// The token.
+        token_id: TokenId,
+        /// The connector for which it speaks.
+        connector_id: ConnectorId,
+        /// What it is called.
+        description: Label,
+        /// When it ends.
+        expires_at: UnixTime,
+        /// From where it may be used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cidr: Option<Restriction>,
+    }
+    /// A token for an identity provider was revoked.
+    ScimTokenRevoke = "scim_token.revoke" {
+        /// The token.
+        token_id: TokenId,
+    }
     /// A server joined.
     ServerEnroll = "server.enroll" {
         /// The server.
@@ -585,6 +617,18 @@ events! {
         connector_id: ConnectorId,
         /// SHA-256 of the external id: it names a person elsewhere.
         external_id: Sha256,
+    }
+    /// An identity provider said something else about its user.
+    UserProvision = "user.provision" {
+        /// The user.
+        user_id: UserId,
+        /// What the provider calls it now.
+        user_name: Reported,
+        /// SHA-256 of all that the provider says, as it is stored.
+        attributes: Sha256,
+        /// What it was before; none of a new one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Sha256>,
     }
     /// A user may do nothing from now on.
     UserDisable = "user.disable" {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use thiserror::Error;
-use usher_types::{DeviceId, ServerId, SessionId, UnixTime, UserId};
+use usher_types::{ConnectorId, DeviceId, ServerId, SessionId, TokenId, UnixTime, UserId};
 
 use crate::Event;
 
@@ -19,6 +19,13 @@ const VERSION: u32 = 1;
 pub enum Actor {
     /// Nobody known: before or without sign-in.
     Anonymous,
+    /// An identity provider, about its own users and groups.
+    Connector {
+        /// Which.
+        connector_id: ConnectorId,
+        /// The token that it showed.
+        token_id: TokenId,
+    },
     /// Whoever runs the broker's command line on its host.
     Operator,
     /// A server's agent.

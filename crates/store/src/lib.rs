@@ -77,7 +77,7 @@ pub use fault::Fault;
 pub use issue::{Issuance, IssueError, Outcome, Verdict};
 pub use sqlx::postgres::{PgConnectOptions, PgSslMode};
 pub use store::{Reader, Store};
-pub use tx::{Epoch, WriteTx};
+pub use tx::{Epoch, Step, WriteTx};
 pub use values::{
     AdminSudo, CertificateType, ConnectorState, ExternalIdClaim, JoinRule, KeyAlgorithm, KeyCustody,
     KeyPurpose, KeyState, LockKind, ParseWordError, PortForwarding, ServerRole,

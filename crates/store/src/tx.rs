@@ -18,6 +18,9 @@ use crate::{
 };
 
 statements! {
+    SAVEPOINT = "SAVEPOINT step";
+    RELEASE = "RELEASE SAVEPOINT step";
+    ROLLBACK = "ROLLBACK TO SAVEPOINT step";
     BUMP_EPOCH = "UPDATE epoch SET value = value + 1 RETURNING value";
 }
 
@@ -47,6 +50,15 @@ pub struct WriteTx {
     chain: OwnedMutexGuard<Chain>,
     head: Option<Head>,
     store: Store,
+    bumped: Option<Epoch>,
+    wake: bool,
+}
+
+/// Where a step of a transaction began.
+#[must_use = "a step is kept or undone"]
+#[derive(Debug)]
+pub struct Step {
+    head: Option<Head>,
     bumped: Option<Epoch>,
     wake: bool,
 }
@@ -88,6 +100,35 @@ impl WriteTx {
     /// Wakes subscribers after the commit although the epoch stays: for facts that no decision depends on.
     pub fn wake(&mut self) {
         self.wake = true;
+    }
+
+    /// Begins a step that can be undone by itself. Steps do not nest.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn step(&mut self) -> Result<Step, StoreError> {
+        query(SAVEPOINT).execute(self).await?;
+        Ok(Step { head: self.head, bumped: self.bumped, wake: self.wake })
+    }
+
+    /// Keeps what was done since the step began.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn keep(&mut self, _step: Step) -> Result<(), StoreError> {
+        query(RELEASE).execute(self).await?;
+        Ok(())
+    }
+
+    /// As if the step had not been begun: its rows, its audit records and its move of the epoch are gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; drop the transaction then.
+    pub async fn undo(&mut self, step: Step) -> Result<(), StoreError> {
+        query(ROLLBACK).execute(self).await?;
+        query(RELEASE).execute(self).await?;
+        (self.head, self.bumped, self.wake) = (step.head, step.bumped, step.wake);
+        Ok(())
     }
 
     /// Appends a record to this process's audit chain, in this transaction.

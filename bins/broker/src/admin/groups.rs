@@ -64,7 +64,9 @@ async fn create(
     let group = groups::Group::local(GroupId::new(info.now, random::bytes()?), body.name, info.now);
     let mut change = begin(&app, &caller, info).await?;
     groups::create(&mut change.tx, &group).await?;
-    change.audit(Event::GroupCreate { group_id: group.id, group_name: group.name.clone() }).await?;
+    change
+        .audit(Event::GroupCreate { group_id: group.id, group_name: group.name.clone(), connector_id: None })
+        .await?;
     change.commit().await?;
     Ok(Answer::created(shown(group, Vec::new())))
 }

@@ -41,6 +41,8 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/locks/{kind}/{name}", &["lock.delete"]),
     ("POST", "/v1/tokens", &["token.create"]),
     ("DELETE", "/v1/tokens/{token}", &["token.revoke"]),
+    ("POST", "/v1/scim-tokens", &["scim_token.create"]),
+    ("DELETE", "/v1/scim-tokens/{token}", &["scim_token.revoke"]),
     ("POST", "/v1/agent/certificate", &["server.certificate"]),
     // Reports change no access; host keys that became others are the exception.
     ("POST", "/v1/agent/report", &["server.host_keys"]),
