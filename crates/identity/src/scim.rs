@@ -13,4 +13,6 @@ mod schema;
 pub use attributes::{AttributeError, Attributes, schemas};
 pub use filter::{Filter, Order, Test, TextTest};
 pub use patch::{Change, MemberChange, Operation, PatchError, Path, apply, members};
-pub use schema::{Attribute, ENTERPRISE_URN, GROUP_URN, Kind, Mutability, ResourceType, USER_URN};
+pub use schema::{
+    Attribute, ENTERPRISE_URN, EXTERNAL_ID, GROUP_URN, Kind, Mutability, ResourceType, USER_URN,
+};

@@ -14,8 +14,7 @@ mod http;
 mod stub;
 
 use std::{
-    env, fs,
-    fs::File,
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
@@ -27,7 +26,6 @@ use std::{
 pub use self::stub::{Served, Stub};
 
 const MOTO: &str = "moto[server]==5.2.5";
-const PYTHON: &str = "/usr/bin/python3";
 /// Where its keys are.
 pub const REGION: &str = "eu-central-1";
 /// The account that moto plays.
@@ -203,34 +201,7 @@ fn without_places(policy: &str) -> String {
 
 /// The program, installed if need be.
 fn installed() -> PathBuf {
-    let program = env::current_exe().expect("the test's own program");
-    // Tests are in `target/debug/deps`, other programs one above.
-    let mut directories = program.ancestors().skip(1).filter(|directory| !directory.ends_with("deps"));
-    let target = directories.nth(1).expect("the test's program is in a build directory");
-    let home = target.join("python").join(MOTO.replace(['[', ']', '='], "-"));
-    fs::create_dir_all(&home).expect("a directory for moto");
-    let lock = File::create(home.join("lock")).expect("a lock file");
-    lock.lock().expect("a lock");
-    let (venv, complete) = (home.join("venv"), home.join("complete"));
-    if !complete.exists() {
-        let made = Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(&venv).output();
-        let made = made.unwrap_or_else(|error| panic!("this test needs `{PYTHON}` with `venv`: {error}"));
-        succeeded("this test needs the package python3-venv", &made);
-        let pip = Command::new(venv.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", MOTO])
-            .stdin(Stdio::null())
-            .output()
-            .expect("pip starts");
-        succeeded("this test needs moto from PyPI", &pip);
-        fs::write(complete, "").expect("a mark");
-    }
-    venv.join("bin/moto_server")
-}
-
-#[track_caller]
-fn succeeded(what: &str, output: &std::process::Output) {
-    let text = [output.stdout.as_slice(), &output.stderr].concat();
-    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&text));
+    crate::python::environment(&[MOTO]).join("bin/moto_server")
 }
 
 /// Starts the server on a free port. It ends with this process: its standard input does.

@@ -18,6 +18,8 @@ pub mod kms;
 pub mod namespace;
 mod npm;
 pub mod postgres;
+mod python;
+pub mod scim;
 pub mod sshd;
 
 use rand_chacha::ChaCha20Rng;

@@ -17,6 +17,7 @@ mod bulk;
 mod kms;
 mod load;
 mod process;
+mod scim;
 mod team;
 mod wire;
 
@@ -24,6 +25,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use serde_json::{Map, Value, json};
+use usher_store::Store;
 
 use crate::{
     kms::{KmsOptions, Service},
@@ -63,6 +65,9 @@ pub(crate) struct Options {
     /// Users in the database, each in twenty groups.
     #[arg(long, default_value_t = 100)]
     users: u32,
+    /// Imports so many users over SCIM instead, while four connections ask for certificates for `--seconds`.
+    #[arg(long, value_name = "USERS")]
+    scim: Option<u32>,
     #[command(flatten)]
     kms: KmsOptions,
 }
@@ -84,6 +89,10 @@ async fn measure(options: &Options) {
     let mut team = Team::make(&running, if service.is_some() { "aws-kms" } else { "software" }).await;
     running.stop().await;
     bulk::fill(&running.database(), options).await;
+    let token = match options.scim {
+        Some(_) => Some(scim::connect(&Store::open(&running.database()).await.unwrap()).await),
+        None => None,
+    };
 
     let running = broker.serve(BROKER_CORE).await;
     team.targets = bulk::targets(&running.database()).await;
@@ -94,6 +103,12 @@ async fn measure(options: &Options) {
         if options.json {
             println!("{figures}");
         }
+        return;
+    }
+    if let Some(token) = token {
+        let figures = scim::measure(&running, &mut team, options, &token).await;
+        running.stop().await;
+        println!("{figures:#}");
         return;
     }
     let idle = running.rss_mib();

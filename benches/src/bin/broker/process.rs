@@ -22,6 +22,8 @@ connections_burst = 1000000000
 connections_per_minute = 1000000000
 enrollments_burst = 1000000000
 enrollments_per_minute = 1000000000
+scim_burst = 1000000000
+scim_per_minute = 1000000000
 ";
 
 /// Keeps this thread, and what it starts from here on, on one core.

@@ -1,7 +1,7 @@
 //! What this service can do and what its resources look like, made of the table that requests are read by.
 
 use serde_json::{Map, Value, json};
-use usher_identity::scim::{Attribute, Kind, Mutability, ResourceType};
+use usher_identity::scim::{Attribute, EXTERNAL_ID, Kind, Mutability, ResourceType};
 
 use super::{Answer, base, bulk, error::ScimError, list_response, query, target::Target};
 use crate::AppState;
@@ -75,7 +75,7 @@ fn resource_type(base: &str, of: ResourceType) -> Value {
 fn schemas(base: &str) -> Vec<Value> {
     let mut schemas = Vec::new();
     for of in ResourceType::ALL {
-        schemas.push(schema(base, of.urn(), of.name(), of.attributes()));
+        schemas.push(schema(base, of.urn(), of.name(), &[&[EXTERNAL_ID], of.attributes()].concat()));
         if let Some(extension) = of.extension() {
             schemas.push(schema(base, extension.name, "EnterpriseUser", extension.parts));
         }
@@ -118,6 +118,9 @@ fn attribute(attribute: &Attribute) -> Value {
     shown.insert("uniqueness".to_owned(), if attribute.unique { "server" } else { "none" }.into());
     if matches!(attribute.kind, Kind::Reference | Kind::Text) {
         shown.insert("caseExact".to_owned(), attribute.case_exact.into());
+    }
+    if !attribute.canonical.is_empty() {
+        shown.insert("canonicalValues".to_owned(), json!(attribute.canonical));
     }
     if !attribute.references.is_empty() {
         shown.insert("referenceTypes".to_owned(), json!(attribute.references));

@@ -90,7 +90,7 @@ impl Query {
 
     /// Of the first resource, counted from 1.
     pub(super) fn start(&self) -> u32 {
-        self.start.and_then(|start| u32::try_from(start.max(1)).ok()).unwrap_or(1)
+        self.start.map_or(1, |start| u32::try_from(start.max(1)).unwrap_or(u32::MAX))
     }
 
     /// Whether an attribute, or a part of it, is in the answer.

@@ -138,6 +138,13 @@ async fn every_administrative_change_leaves_its_row() {
     let token = format!("/v1/tokens/{}", made[0]["token_id"].as_str().unwrap());
     change("DELETE", &token, "/v1/tokens/{token}", Value::Null).await;
 
+    team.connector(&admin, "okta").await;
+    let terms = json!({"connector": "okta", "description": "okta", "cidr": "192.0.2.0/24"});
+    let made = change("POST", "/v1/scim-tokens", "/v1/scim-tokens", terms).await;
+    assert_eq!(made[0]["cidr"], "192.0.2.0/24");
+    let token = format!("/v1/scim-tokens/{}", made[0]["token_id"].as_str().unwrap());
+    change("DELETE", &token, "/v1/scim-tokens/{token}", Value::Null).await;
+
     let (keys, retire) = ("/v1/projects/{project}/keys", "/v1/projects/{project}/keys/retire");
     change("POST", "/v1/projects/prod/keys", keys, json!({"kind": "ssh-user-ca"})).await;
     change("POST", "/v1/projects/prod/keys/retire", retire, json!({"kind": "ssh-user-ca"})).await;

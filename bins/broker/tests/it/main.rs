@@ -32,6 +32,8 @@ mod re_seal;
 mod reconcile;
 mod repeats;
 mod rotation;
+mod scim;
+mod scim_tester;
 mod set_up;
 mod sign_in;
 mod step_up;

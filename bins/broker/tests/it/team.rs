@@ -28,9 +28,9 @@ use usher_identity::{
     dpop::{Jti, ProofRequest, make},
 };
 use usher_keystore::Custody;
-use usher_store::{Store, audit, devices, sessions, users};
+use usher_store::{ConnectorState, JoinRule, Store, audit, connectors, devices, sessions, users};
 use usher_testkit::{NOW, rng};
-use usher_types::{DeviceId, SecretToken, SessionId, TokenId, TokenKind, UnixTime};
+use usher_types::{ConnectorId, DeviceId, SecretToken, SessionId, TokenId, TokenKind, UnixTime};
 
 pub(crate) const ORIGIN: &str = "https://broker.example:8443";
 pub(crate) const PEER: &str = "192.0.2.7";
@@ -338,16 +338,53 @@ impl Team {
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
         let peer = SocketAddr::new(PEER.parse::<IpAddr>().unwrap(), 40_000);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let asked = match self.only.load(Ordering::Relaxed) {
-            ALL => self.asked.fetch_add(1, Ordering::Relaxed),
-            one => one,
-        };
-        let (_, router) = &self.brokers[asked % self.brokers.len()];
-        let response = router.clone().oneshot(request).await.unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
         let status = response.status();
         let nonce = response.headers()["dpop-nonce"].to_str().unwrap().to_owned();
         let text = response.into_body().collect().await.unwrap().to_bytes();
         (Reply { status, text: String::from_utf8(text.to_vec()).unwrap() }, nonce)
+    }
+
+    /// A connector that only provisions, and a token for it.
+    pub(crate) async fn connector(&self, admin: &Caller, name: &str) -> Provider<'_> {
+        let mut bytes = [0; 10];
+        rng(self.seed()).fill_bytes(&mut bytes);
+        let connector = connectors::Connector {
+            id: ConnectorId::new(NOW, bytes),
+            name: name.parse().unwrap(),
+            oidc: None,
+            settings: connectors::ConnectorSettings::default(),
+            join_rule: JoinRule::Scim,
+            state: ConnectorState::Active,
+            created_at: NOW,
+        };
+        let mut tx = self.store().begin().await.unwrap();
+        connectors::create(&mut tx, &connector).await.unwrap();
+        tx.commit().await.unwrap();
+        self.provider(admin, name, json!({})).await
+    }
+
+    /// Another token for a connector; `more` are further fields of the request.
+    pub(crate) async fn provider(&self, admin: &Caller, connector: &str, more: Value) -> Provider<'_> {
+        let mut body = json!({"connector": connector, "description": "idp"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = self.post(admin, "/v1/scim-tokens", body).await.ok();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Provider {
+            team: self,
+            token: text(&made["token"]),
+            token_id: text(&made["scim_token"]["id"]),
+            address: PEER,
+        }
+    }
+
+    /// The broker whose turn it is.
+    fn router(&self) -> Router {
+        let asked = match self.only.load(Ordering::Relaxed) {
+            ALL => self.asked.fetch_add(1, Ordering::Relaxed),
+            one => one,
+        };
+        self.brokers[asked % self.brokers.len()].1.clone()
     }
 
     /// The whole audit log, oldest first.
@@ -361,6 +398,85 @@ impl Team {
     pub(crate) async fn events(&self, kind: &str) -> Vec<Value> {
         let rows = self.audit().await.into_iter().map(|row| row["event"].clone());
         rows.filter(|event| event["type"] == kind).collect()
+    }
+}
+
+/// An identity provider.
+pub(crate) struct Provider<'a> {
+    team: &'a Team,
+    pub(crate) token: String,
+    pub(crate) token_id: String,
+    pub(crate) address: &'static str,
+}
+
+/// What a provider got.
+#[derive(Debug)]
+pub(crate) struct Provided {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Provided {
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        self.body
+    }
+
+    /// An error in the form of SCIM.
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16, kind: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
+        assert_eq!(self.body["status"], status.to_string());
+        assert_eq!(self.body["scimType"].as_str().unwrap_or_default(), kind, "{self:?}");
+        self.body
+    }
+}
+
+impl Provider<'_> {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> Provided {
+        self.conditional(method, path, body, &[]).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.send("GET", path, Value::Null).await.expect(200)
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.send("POST", path, body).await.expect(201)
+    }
+
+    pub(crate) async fn patch(&self, path: &str, operations: Value) -> Provided {
+        let urn = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+        self.send("PATCH", path, json!({"schemas": [urn], "Operations": operations})).await
+    }
+
+    pub(crate) async fn conditional(
+        &self,
+        method: &str,
+        path: &str,
+        body: Value,
+        headers: &[(&str, &str)],
+    ) -> Provided {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/scim/v2{path}"))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/scim+json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::from(body)).unwrap();
+        let peer = SocketAddr::new(self.address.parse::<IpAddr>().unwrap(), 40_000);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let response = self.team.router().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+        Provided { status, headers, body }
     }
 }
 

@@ -39,6 +39,8 @@ mod races;
 mod re_seal;
 #[path = "../it/rotation.rs"]
 mod rotation;
+#[path = "../it/scim.rs"]
+mod scim;
 #[path = "../it/sign_in.rs"]
 mod sign_in;
 mod starting;

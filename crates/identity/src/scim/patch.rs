@@ -178,6 +178,8 @@ fn put(
                 values.insert(attribute.name.to_owned(), after);
             }
         }
+        // Nothing said of what must be there: it stays as it was.
+        None if attribute.required => return Err(AttributeError::Missing(attribute.name)),
         None => {
             values.remove(attribute.name);
         }

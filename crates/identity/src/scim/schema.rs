@@ -46,6 +46,8 @@ pub struct Attribute {
     pub mutability: Mutability,
     /// Whether no two resources of a connector have the same.
     pub unique: bool,
+    /// The values that it may have; any when there are none.
+    pub canonical: &'static [&'static str],
     /// What a reference may point to.
     pub references: &'static [&'static str],
     /// What it is made of.
@@ -63,6 +65,7 @@ impl Attribute {
             case_exact: false,
             mutability: Mutability::ReadWrite,
             unique: false,
+            canonical: &[],
             references: &[],
             parts: &[],
         }
@@ -82,6 +85,10 @@ impl Attribute {
         references: &'static [&'static str],
     ) -> Self {
         Self { references, case_exact: true, ..Self::new(name, Kind::Reference, description) }
+    }
+
+    const fn canonical(self, canonical: &'static [&'static str]) -> Self {
+        Self { canonical, ..self }
     }
 
     const fn many(self) -> Self {
@@ -222,12 +229,16 @@ impl ResourceType {
     }
 }
 
+/// The provider's own id of a resource: part of every resource, and shown in every schema, because here it is set only once.
+pub const EXTERNAL_ID: Attribute =
+    Attribute::text("externalId", "The provider's own id of the resource. Never changes once it is set.")
+        .case_exact()
+        .immutable();
+
 /// What every resource has.
 const COMMON: &[Attribute] = &[
     Attribute::text("id", "Usher's id of the resource.").case_exact().read_only(),
-    Attribute::text("externalId", "The provider's own id of the resource. Never changes once it is set.")
-        .case_exact()
-        .immutable(),
+    EXTERNAL_ID,
     Attribute::complex("meta", "When the resource was made and changed.", META).read_only(),
 ];
 
@@ -252,7 +263,7 @@ const USER: &[Attribute] = &[
     Attribute::text("preferredLanguage", "The language that the user prefers."),
     Attribute::text("locale", "The user's locale."),
     Attribute::text("timezone", "The user's time zone."),
-    Attribute::new("active", Kind::Flag, "Whether the user may do anything. False ends the user's sessions at once."),
+    Attribute::new("active", Kind::Flag, "Whether the user may do anything. False ends the user's sessions at once.").required(),
     Attribute::complex("emails", "The user's e-mail addresses.", EMAIL).many(),
     Attribute::complex("phoneNumbers", "The user's telephone numbers.", PHONE).many(),
     Attribute::complex("addresses", "The user's postal addresses.", ADDRESS).many(),
@@ -323,5 +334,5 @@ const GROUP: &[Attribute] = &[
 const MEMBER: &[Attribute] = &[
     Attribute::text("value", "Id of the user.").case_exact().immutable(),
     Attribute::reference("$ref", "URI of the user.", &["User"]).immutable(),
-    Attribute::text("type", "Always `User`.").immutable(),
+    Attribute::text("type", "What the member is.").canonical(&["User"]).immutable(),
 ];

@@ -267,6 +267,13 @@ mod patch {
         let refused = |operations| patched(&alice(), operations).unwrap_err();
         let missing = PatchError::Attribute(AttributeError::Missing("userName"));
         assert_eq!(refused(json!([{"op": "remove", "path": "userName"}])), missing);
+        let silent = PatchError::Attribute(AttributeError::Missing("active"));
+        assert_eq!(
+            refused(json!([{"op": "remove", "path": "active"}])),
+            silent,
+            "nobody is let in by saying nothing"
+        );
+        assert_eq!(refused(json!([{"op": "replace", "path": "active", "value": null}])), silent);
         assert_eq!(refused(json!([{"op": "replace", "path": "userName", "value": " "}])), missing);
         let long = json!([{"op": "replace", "path": "userName", "value": "x".repeat(257)}]);
         assert!(matches!(refused(long), PatchError::Attribute(AttributeError::Value { .. })));
@@ -450,6 +457,7 @@ proptest! {
             "active" => json!(text.len() > 2),
             _ => json!(text),
         };
+        let op = if path == "active" { "replace" } else { op };
         let operation = if op == "remove" { json!([{"op": op, "path": path}]) } else { json!([{"op": op, "path": path, "value": value}]) };
         let once = patched(&alice(), operation.clone()).unwrap();
         let twice = patched(&user(once.clone()), operation).unwrap();
