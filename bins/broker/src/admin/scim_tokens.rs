@@ -10,9 +10,8 @@ use axum::{
 };
 use usher_api::v1::{CreateScimToken, CreatedScimToken, Page, ScimToken};
 use usher_audit::{Event, Restriction};
-use usher_enrollment::{Cidr, ParseCidrError};
 use usher_store::{connectors, scim::tokens};
-use usher_types::{SecretToken, TokenId, TokenKind};
+use usher_types::{Cidr, ParseCidrError, SecretToken, TokenId, TokenKind};
 
 use super::begin;
 use crate::{

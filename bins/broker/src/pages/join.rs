@@ -129,7 +129,8 @@ async fn new_group(
         };
         match groups::create(tx, &group).await {
             Ok(()) => {
-                let event = Event::GroupCreate { group_id: id, group_name: group.name.clone() };
+                let connector_id = Some(connector.id);
+                let event = Event::GroupCreate { group_id: id, group_name: group.name.clone(), connector_id };
                 audit(tx, user, peer, now, event).await?;
                 return Ok(group);
             }
