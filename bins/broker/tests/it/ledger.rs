@@ -138,8 +138,8 @@ async fn every_administrative_change_leaves_its_row() {
     let token = format!("/v1/tokens/{}", made[0]["token_id"].as_str().unwrap());
     change("DELETE", &token, "/v1/tokens/{token}", Value::Null).await;
 
-    team.connector(&admin, "okta").await;
-    let terms = json!({"connector": "okta", "description": "okta", "cidr": "192.0.2.0/24"});
+    team.connector(&admin, "entra").await;
+    let terms = json!({"connector": "entra", "description": "okta", "cidr": "192.0.2.0/24"});
     let made = change("POST", "/v1/scim-tokens", "/v1/scim-tokens", terms).await;
     assert_eq!(made[0]["cidr"], "192.0.2.0/24");
     let token = format!("/v1/scim-tokens/{}", made[0]["token_id"].as_str().unwrap());
