@@ -37,9 +37,19 @@ async fn the_service_does_what_the_standard_says() {
         let (url, root) = (url.clone(), root.clone());
         tokio::task::spawn_blocking(move || usher_testkit::scim::test(&url, &token, &root))
     };
-    let (found, good) = test(token.clone()).await.unwrap();
-    assert!(good && found.contains("SUCCESS") && !found.contains("ERROR"), "{found}");
+    let found = test(token.clone()).await.unwrap();
+    assert!(is_clean(&found), "{found}");
     // It can tell: with a token that is none nothing is good.
-    let (found, good) = test(format!("{token}x")).await.unwrap();
-    assert!(!good, "{found}");
+    let found = test(format!("{token}x")).await.unwrap();
+    assert!(!is_clean(&found), "{found}");
+}
+
+/// Everything was asked for and good. Only the search over users and groups at once is left out by the tester: the service
+/// answers that it is not offered, as it may.
+fn is_clean(found: &str) -> bool {
+    let of = |status: &str| found.lines().filter(|line| line.starts_with(status)).collect::<Vec<_>>();
+    of("SUCCESS").len() > 100
+        && of("ERROR").is_empty()
+        && of("CRITICAL").is_empty()
+        && of("SKIPPED") == ["SKIPPED search_with_attributes"; 2]
 }
