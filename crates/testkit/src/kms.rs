@@ -6,7 +6,6 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
-    clippy::panic,
     reason = "for tests only: starts a server, and a server that cannot be had is a failed test"
 )]
 
