@@ -1,5 +1,7 @@
 //! A method for every endpoint of the API, by topic. `tests` compare this list with the API's own table.
 
+mod providers;
+
 use std::time::Duration;
 
 use http::Method;
@@ -148,6 +150,22 @@ impl Client {
     /// [`CallError`].
     pub async fn delete_server(&self, server: &str) -> Result<(), CallError> {
         self.delete(format!("/v1/servers/{}", segment(server)?)).await
+    }
+
+    /// `GET /v1/servers/{server}/access`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn explain(&self, server: &str) -> Result<v1::Explanation, CallError> {
+        self.get(format!("/v1/servers/{}/access", segment(server)?)).await
+    }
+
+    /// `GET /v1/servers/{server}/access/{user}`, for a user from nowhere in particular.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn explain_user(&self, server: &str, user: &str) -> Result<v1::Explanation, CallError> {
+        self.get(format!("/v1/servers/{}/access/{}", segment(server)?, segment(user)?)).await
     }
 }
 

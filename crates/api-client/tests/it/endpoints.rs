@@ -54,6 +54,9 @@ async fn call_everything(client: &Client) {
     asked(client.server("s").await);
     asked(client.update_server("s", &v1::UpdateServer::default()).await);
     asked(client.delete_server("s").await);
+    asked(client.explain("s").await);
+    asked(client.explain_user("s", "u").await);
+    call_providers(client).await;
     call_projects(client).await;
     call_keys(client).await;
     call_directory(client).await;
@@ -79,6 +82,19 @@ async fn call_everything(client: &Client) {
     );
 }
 
+async fn call_providers(client: &Client) {
+    let create = serde_json::from_str(r#"{"name":"c","join_rule":"scim"}"#).unwrap();
+    asked(client.connectors().await);
+    asked(client.create_connector(&create).await);
+    asked(client.connector("c").await);
+    asked(client.update_connector("c", &v1::UpdateConnector::default()).await);
+    asked(client.delete_connector("c").await);
+    let create = serde_json::from_str(r#"{"connector":"c","description":"d"}"#).unwrap();
+    asked(client.scim_tokens().await);
+    asked(client.create_scim_token(&create).await);
+    asked(client.revoke_scim_token("t").await);
+}
+
 async fn call_keys(client: &Client) {
     let rotate = v1::RotateKey { kind: v1::KeyKind::State, custody: None };
     let retire = v1::RetireKeys { kind: v1::KeyKind::State, leave_behind: Vec::new() };
@@ -102,7 +118,11 @@ async fn call_projects(client: &Client) {
     asked(client.update_project("p", &v1::UpdateProject::default()).await);
     asked(client.delete_project("p").await);
     asked(client.project_groups("p").await);
-    let role = v1::SetProjectGroup { server_access: true, server_admin: false };
+    let role = v1::SetProjectGroup {
+        server_access: true,
+        server_admin: false,
+        conditions: v1::Conditions::default(),
+    };
     asked(client.set_project_group("p", "g", &role).await);
     asked(client.delete_project_group("p", "g").await);
     asked(client.tokens().await);
