@@ -48,7 +48,8 @@ pub(super) struct Verify {
     file: Vec<PathBuf>,
     /// A checkpoint key that you trust: a PEM file, or the thumbprint that `audit keys` showed. Others count only when
     /// the log announces them under this one's signature.
-    #[arg(long, value_name = "KEY")]
+    // One thumbprint in sixty-four begins with a hyphen.
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     key: Vec<String>,
     /// An exported file that was kept elsewhere: every row that it has must be in the database.
     #[arg(long, value_name = "FILE", conflicts_with = "file")]

@@ -231,9 +231,10 @@ async fn keys_are_given_from_outside_by_thumbprint_or_file() {
         let report = audit(&data, &["verify", "--key", key, "--output", "json"]);
         assert_eq!((report.code, &report.json()["trust"]), (0, &json!("given")), "{}", report.stderr);
     }
-    let other = "A".repeat(43);
-    let report = audit(&data, &["verify", "--key", &other, "--output", "json"]);
-    assert_eq!((report.code, &report.json()["faults"][0]["fault"]), (9, &json!("untrusted")));
+    for other in ["A".repeat(43), format!("-{}", "A".repeat(42))] {
+        let report = audit(&data, &["verify", "--key", &other, "--output", "json"]);
+        assert_eq!((report.code, &report.json()["faults"][0]["fault"]), (9, &json!("untrusted")));
+    }
     assert_eq!(audit(&data, &["verify", "--key", "/nonexistent"]).code, 1);
 }
 
