@@ -94,8 +94,8 @@ fn connect(context: &Context, command: &ProxyCommand) -> Result<(ControlClient, 
             Err(Failure { step_up: Some(wanted), .. })
                 if step_ups < STEP_UPS && step_up::is_possible(context) =>
             {
-                step_up::interrupt(context, &mut agent, &request.team, &wanted.server)?;
-                step_ups += 1;
+                let led = step_up::interrupt(context, &mut agent, &request.team, &wanted.server)?;
+                step_ups += u32::from(led);
                 continue;
             }
             Err(failure) => return Err(failure),

@@ -62,7 +62,7 @@ pub fn is_possible(context: &Context) -> bool {
 }
 
 /// Signs in again for `server`, or waits for another command that does. Commands that wait at the same time are
-/// served by one sign-in.
+/// served by one sign-in. Says whether it was this command that led.
 ///
 /// # Errors
 /// When nobody signed in.
@@ -71,16 +71,16 @@ pub fn interrupt(
     agent: &mut ControlClient,
     team: &TeamSlug,
     server: &HostName,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let request = Request::StepUp { team: team.clone(), server: server.clone() };
     match agent.ask(&request)? {
-        Answer::Done => Ok(()),
+        Answer::Done => Ok(false),
         Answer::Lead { servers } => {
             output::note(&match servers.len() {
                 0 | 1 => format!("`{server}` wants a fresh sign-in"),
                 many => format!("{many} servers want a fresh sign-in"),
             });
-            login::sign_in(context, team, &LoginOptions::default(), &servers).map(|_signed_in| ())
+            login::sign_in(context, team, &LoginOptions::default(), &servers).map(|_signed_in| true)
         }
         _ => Err(unexpected()),
     }

@@ -242,6 +242,9 @@ pub struct Status {
     pub slots: usize,
     /// The most slots that one sshd ever had.
     pub most_slots: usize,
+    /// Servers for which commands wait until somebody has signed in.
+    #[serde(default)]
+    pub waiting: BTreeSet<HostName>,
 }
 
 /// One message with its length in front.

@@ -15,5 +15,6 @@ mod routes;
 mod session_bind;
 mod slots;
 mod ssh_config;
+mod step_up;
 mod store;
 mod support;

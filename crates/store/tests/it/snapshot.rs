@@ -1,10 +1,11 @@
 //! The packed rules and a user's memberships say what the tables say.
 
-use usher_policy::{Found, Member};
+use usher_policy::{Authentication, Conditions, Found, Member};
 use usher_store::{
     connections, groups,
     locks::{self, Target},
     project_groups::{self, Role},
+    projects::{self, ProjectChange},
     servers, snapshot,
 };
 use usher_testkit::{NOW, fixture};
@@ -91,4 +92,53 @@ async fn what_is_locked_is_left_to_the_tables() {
     }
     tx.commit().await.unwrap();
     assert_eq!(compare(&world).await, ["edge-1", "web-1"]);
+}
+
+/// A condition that the packed rules forgot would let people in: they carry each one, and a role keeps its own whatever
+/// happens to it.
+#[tokio::test]
+async fn conditions_are_packed_with_their_roles_and_stay_with_them() {
+    let world = team().await;
+    let (project, sre) = (fixture::project(1), fixture::group(1));
+    let conditions = Conditions {
+        labels: [("env".parse().unwrap(), "prod".parse().unwrap())].into(),
+        networks: vec!["10.0.0.0/8".parse().unwrap()],
+        hours: Some("mon-fri 08:00-18:00 Europe/Vienna".parse().unwrap()),
+        authentication: Authentication {
+            max_age_seconds: Some(900),
+            second_factor: true,
+            named_server: false,
+        },
+    };
+    let asked = Authentication { max_age_seconds: Some(3600), ..Authentication::default() };
+
+    let before = world.store.read().await.unwrap().epoch().await.unwrap();
+    let mut tx = world.store.begin().await.unwrap();
+    assert!(project_groups::set_conditions(&mut tx, project, sre, &conditions).await.unwrap());
+    let shop = projects::by_id(&mut tx, project).await.unwrap().unwrap();
+    let change = ProjectChange { authentication: Some(asked.clone()), ..ProjectChange::default() };
+    projects::update(&mut tx, &shop, &change).await.unwrap();
+    // Not of a group without a role there.
+    assert!(!project_groups::set_conditions(&mut tx, project, fixture::group(3), &conditions).await.unwrap());
+    tx.commit().await.unwrap();
+    assert!(world.store.read().await.unwrap().epoch().await.unwrap() > before);
+    assert!(compare(&world).await.is_empty());
+
+    let mut reader = world.store.read().await.unwrap();
+    let server = servers::find(&mut reader, "web-1").await.unwrap().unwrap();
+    let facts = connections::facts(&mut reader, fixture::user(1), None, &server).await.unwrap().unwrap();
+    let of = |group| facts.assignments.iter().find(|role| role.group_id == group).unwrap();
+    assert_eq!((&*of(sre).conditions, &facts.project.authentication), (&conditions, &asked));
+    assert!(of(fixture::group(2)).conditions.is_empty());
+    drop(reader);
+
+    let group = groups::find(&mut world.store.read().await.unwrap(), "sre").await.unwrap().unwrap();
+    let mut tx = world.store.begin().await.unwrap();
+    let set = project_groups::set(&mut tx, project, &group, Role::User, NOW).await.unwrap().unwrap();
+    assert_eq!(set.conditions, conditions);
+    assert!(project_groups::remove(&mut tx, project, sre, NOW).await.unwrap());
+    let back = project_groups::set(&mut tx, project, &group, Role::User, NOW).await.unwrap().unwrap();
+    assert_eq!(back.conditions, conditions);
+    tx.commit().await.unwrap();
+    assert!(compare(&world).await.is_empty());
 }

@@ -101,6 +101,7 @@ impl Agent {
             keys: state.store.len(),
             slots: state.slots.held(),
             most_slots: state.slots.most(),
+            waiting: state.step_ups.wanted(),
         }
     }
 

@@ -23,6 +23,13 @@ const GATHER: Duration = Duration::from_millis(300);
 #[derive(Default)]
 pub(super) struct StepUps(BTreeMap<TeamSlug, Team>);
 
+impl StepUps {
+    /// Servers for which somebody waits who does not lead.
+    pub(super) fn wanted(&self) -> BTreeSet<HostName> {
+        self.0.values().flat_map(|of_team| &of_team.wanted).cloned().collect()
+    }
+}
+
 #[derive(Default)]
 struct Team {
     turn: Arc<Mutex<()>>,
@@ -48,7 +55,7 @@ impl Agent {
             let mut state = self.state();
             let session = state.session_of(&team);
             let of_team = state.step_ups.0.entry(team.clone()).or_default();
-            of_team.wanted.insert(server);
+            of_team.wanted.insert(server.clone());
             (Arc::clone(&of_team.turn), of_team.given_up, session)
         };
         let turn = turn.lock_owned().await;
@@ -57,6 +64,12 @@ impl Agent {
             let given_up = state.step_ups.0.get(&team).map(|of_team| of_team.given_up);
             (state.session_of(&team), given_up.unwrap_or_default())
         };
+        if now != session || given_up_now != given_up {
+            // Whoever signs in next must not do it for what nobody waits for any more.
+            if let Some(of_team) = self.state().step_ups.0.get_mut(&team) {
+                of_team.wanted.remove(&server);
+            }
+        }
         if now != session {
             return Ok(Answer::Done);
         }
