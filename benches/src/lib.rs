@@ -8,7 +8,7 @@
     reason = "a bench that cannot start should fail loudly"
 )]
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use getrandom::SysRng;
@@ -25,11 +25,11 @@ use usher_identity::{
     open_session,
 };
 use usher_policy::{
-    AccessFacts, AccessRequest, Assignment, ClientGrant, Decision, Grant, LegGrant, PortForwarding,
-    ProjectFacts, Purpose, ServerFacts, Snapshot, SnapshotBuilder, authorize,
+    AccessFacts, AccessRequest, Assignment, Authentication, ClientGrant, Conditions, Decision, Grant,
+    LegGrant, PortForwarding, ProjectFacts, Purpose, ServerFacts, Snapshot, SnapshotBuilder, authorize,
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::{GroupId, Period, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
+use usher_types::{GroupId, Label, Period, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
 
 /// What is measured allocates as it does in the broker.
 #[global_allocator]
@@ -191,6 +191,34 @@ pub fn facts() -> AccessFacts {
         named_at: None,
         locks: Vec::new(),
     }
+}
+
+/// The same, where five roles of the user count under every kind of condition there is; the last one lets it in.
+#[must_use]
+pub fn conditional_facts() -> AccessFacts {
+    let mut facts = facts();
+    let labels: BTreeMap<Label, Label> = [("env", "prod"), ("role", "web")]
+        .map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap()))
+        .into();
+    facts.server.labels = Arc::new(labels.clone());
+    let conditions = |network: &str| Conditions {
+        labels: labels.clone(),
+        networks: vec!["10.0.0.0/8".parse().unwrap(), network.parse().unwrap()],
+        hours: Some("daily 00:00-24:00 Europe/Vienna".parse().unwrap()),
+        authentication: Authentication {
+            max_age_seconds: Some(900),
+            second_factor: true,
+            named_server: false,
+        },
+    };
+    let (elsewhere, here) = (Arc::new(conditions("198.51.100.0/24")), Arc::new(conditions("192.0.2.0/24")));
+    let theirs: Vec<_> = facts.assignments.iter().rev().take(5).map(|role| role.group_id).collect();
+    facts.groups.extend(theirs.iter().copied());
+    for assignment in &mut facts.assignments {
+        let last = theirs.first() == Some(&assignment.group_id);
+        assignment.conditions = Arc::clone(if last { &here } else { &elsewhere });
+    }
+    facts
 }
 
 /// Twenty groups of a user, sorted.

@@ -21,7 +21,7 @@ pub(crate) enum Mode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
     /// The broker as a whole: requests per second for a connection, on one core, at several concurrencies; with `--kms 5`,
-    /// what it adds to a signature of a KMS that takes five milliseconds; with `--scim 100000 --seconds 60`, an import of
+    /// what it adds to a signature of a KMS that takes five milliseconds; with `--scim 100000 --seconds 20`, an import of
     /// so many users meanwhile.
     Broker {
         /// One JSON object instead of a table, and whatever else the program takes: see its `--help`.

@@ -50,8 +50,8 @@ pub(crate) struct Options {
     /// Connections at one time; one measurement each.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     concurrency: Vec<usize>,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 3)]
+    /// Seconds of each measurement. Nonces, with which all requests are signed before, are not good for much longer.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=30))]
     seconds: u64,
     /// Measurements of each concurrency; the median one counts.
     #[arg(long, default_value_t = 1)]

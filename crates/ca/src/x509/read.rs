@@ -105,26 +105,17 @@ impl<'a> Unverified<'a> {
 
     /// Everything else.
     pub(super) fn fields(&self) -> Result<Fields<'_>, VerifyError> {
-        self.fields_for(None)
-    }
-
-    /// The same, when the certificate is likely to be for `known`: a key that is on its curve is not checked twice.
-    pub(super) fn fields_for(&self, known: Option<&CaPublicKey>) -> Result<Fields<'_>, VerifyError> {
         let tbs = self.certificate.tbs_certificate();
         if tbs.issuer_unique_id().is_some() || tbs.subject_unique_id().is_some() {
             return Err(VerifyError::Malformed);
         }
         let spki = tbs.subject_public_key_info().to_der().map_err(|_error| VerifyError::Malformed)?;
-        let key = match known {
-            Some(known) if known.to_spki_der() == spki => *known,
-            _ => CaPublicKey::from_spki_der(&spki).map_err(|_error| VerifyError::SubjectKey)?,
-        };
         let mut fields = Fields {
             serial: tbs.serial_number(),
             issuer: tbs.issuer(),
             subject: tbs.subject(),
             period: period(tbs.validity().not_before, tbs.validity().not_after)?,
-            key,
+            key: CaPublicKey::from_spki_der(&spki).map_err(|_error| VerifyError::SubjectKey)?,
             constraints: None,
             usage: None,
             purposes: Vec::new(),
