@@ -29,7 +29,9 @@ use usher_policy::{
     LegGrant, PortForwarding, ProjectFacts, Purpose, ServerFacts, Snapshot, SnapshotBuilder, authorize,
 };
 use usher_testkit::{NOW, fixture, rng};
-use usher_types::{GroupId, Label, Period, ProjectId, SecretToken, ServerId, TokenKind, UnixTime, UserId};
+use usher_types::{
+    GroupId, Label, Period, ProjectId, SecretToken, ServerId, TeamRole, TokenKind, UnixTime, UserId,
+};
 
 /// What is measured allocates as it does in the broker.
 #[global_allocator]
@@ -142,7 +144,7 @@ pub fn user() -> ApprovedUser {
         display_name: "Alice".parse().unwrap(),
         unix_user_name: "alice".parse().unwrap(),
         status: UserStatus::Active,
-        team_admin: false,
+        team_role: TeamRole::Member,
         connector_id: None,
         created_at: NOW,
     };
@@ -155,7 +157,10 @@ pub fn user() -> ApprovedUser {
         created_at: NOW,
     };
     let session = open_session(SignedIn, &device, &proved.token, NOW).unwrap();
-    authenticate(&user, &device, &session, &proved.token, &proof, NOW).unwrap().on_approved_device().unwrap()
+    authenticate(&user, &user.team_role.into(), &device, &session, &proved.token, &proof, NOW)
+        .unwrap()
+        .on_approved_device()
+        .unwrap()
 }
 
 /// A user of twenty groups asks for a server of a project with twenty groups; the last one lets it in.

@@ -17,8 +17,8 @@ use usher_identity::{
     open_session,
 };
 use usher_sign_in::{AuthorizationCode, CodeRecord, RedeemError, Redemption, VerifiedLogin, redeem};
-use usher_store::{Conn, WriteTx, devices, groups, named_proofs, sessions, sign_in, users};
-use usher_types::{DeviceId, DeviceName, SecretToken, Sha256, TokenId, TokenKind, UserName};
+use usher_store::{Conn, WriteTx, devices, groups, named_proofs, sessions, sign_in, team_roles, users};
+use usher_types::{DeviceId, DeviceName, SecretToken, Sha256, TeamRole, TokenId, TokenKind, UserName};
 
 use crate::{
     AppState,
@@ -161,7 +161,7 @@ async fn device_of(
     if let Some(device) = devices::by_key(tx, user.id, &jkt).await? {
         return Ok(device.record);
     }
-    let first = user.team_admin && !devices::any_approved(tx).await?;
+    let first = user.team_role == TeamRole::Owner && !devices::any_approved(tx).await?;
     let state =
         if first { usher_identity::DeviceState::Approved } else { usher_identity::DeviceState::Pending };
     let id = DeviceId::new(info.now, random::bytes()?);
@@ -275,7 +275,8 @@ async fn user_out(conn: &mut Conn, user: &UserRecord) -> Result<User, ApiError> 
             usher_identity::UserStatus::Active => UserStatus::Active,
             usher_identity::UserStatus::Disabled => UserStatus::Disabled,
         },
-        team_admin: user.team_admin,
+        team_role: user.team_role,
+        team_roles: team_roles::of_user(conn, user.id).await?.iter().collect(),
         groups: groups::of_user(conn, user.id).await?.into_iter().map(|group| group.name).collect(),
         created_at: user.created_at,
     })

@@ -1,7 +1,8 @@
 //! Administration: users, groups, projects, tokens, devices, servers, the audit log.
 //!
 //! Every change runs in one transaction with its audit row, begun by [`begin`], which looks again whether the caller
-//! still administers the team: the check of the request's session was made before it waited for the writer's turn.
+//! still has the permission: the check of the request's session was made before it waited for the writer's turn. Nobody
+//! gives, takes or overrules a role in the team that they do not hold themselves.
 
 mod audit;
 pub(crate) mod conditions;
@@ -19,9 +20,11 @@ mod tokens;
 mod users;
 
 use axum::Router;
+use usher_api::ErrorCode;
 use usher_audit::{Actor, Event, Record};
-use usher_identity::{AuthenticationError, TeamAdmin};
-use usher_store::{StoreError, WriteTx, sessions};
+use usher_identity::{AuthenticationError, PermittedUser, UserRecord};
+use usher_store::{StoreError, WriteTx, sessions, team_roles};
+use usher_types::{Permission, TeamRoles, UserId};
 
 pub(crate) use self::servers::audited;
 use crate::{AppState, error::ApiError, request::RequestInfo};
@@ -47,27 +50,55 @@ pub(crate) fn routes() -> Router<AppState> {
 struct Change {
     tx: WriteTx,
     actor: Actor,
+    caller: UserId,
+    roles: TeamRoles,
     info: RequestInfo,
 }
 
 /// Begins a change. The caller's session, device and role are read again inside the transaction.
-async fn begin(app: &AppState, admin: &TeamAdmin, info: RequestInfo) -> Result<Change, ApiError> {
+async fn begin(app: &AppState, admin: &PermittedUser, info: RequestInfo) -> Result<Change, ApiError> {
     let mut tx = app.store().begin().await?;
     let token = admin.user().token_id();
     let rows = sessions::caller(&mut tx, token).await?.ok_or(AuthenticationError::SessionEnded)?;
     let approved = admin.approved();
     locks::refuse_locked(&mut tx, approved).await?;
-    let admin = approved.check_again(&rows.user, &rows.device, &rows.session, info.now)?.into_team_admin()?;
+    let approved =
+        approved.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, info.now)?;
+    let admin = approved.with_permission(admin.permission())?;
     let caller = admin.user();
     let actor = Actor::User {
         user_id: caller.user_id(),
         device_id: Some(caller.device_id()),
         session_id: Some(caller.session_id()),
     };
-    Ok(Change { tx, actor, info })
+    Ok(Change { tx, actor, caller: caller.user_id(), roles: rows.team_roles, info })
 }
 
 impl Change {
+    /// Refuses to deal with roles that the caller does not hold. `whose` begins the sentence.
+    fn refuse_above(&self, roles: &TeamRoles, whose: impl std::fmt::Display) -> Result<(), ApiError> {
+        if self.roles.cover(roles) {
+            return Ok(());
+        }
+        let refused = format!("{whose} has the team role {roles}, which you do not have");
+        Err(ApiError::new(ErrorCode::Forbidden, refused).with_next("ask somebody who has it"))
+    }
+
+    /// Refuses to deal with a user who may do what the caller may not.
+    async fn refuse_above_user(&mut self, user: &UserRecord) -> Result<(), ApiError> {
+        let roles = team_roles::of_user(&mut self.tx, user.id).await?;
+        self.refuse_above(&roles, format_args!("user `{}`", user.user_name))
+    }
+
+    /// Whoever gives access to others, and could not make another user to the same end, gives none to themselves.
+    fn refuse_own_access(&self) -> Result<(), ApiError> {
+        if self.roles.permit(Permission::ManageUsers) {
+            return Ok(());
+        }
+        let refused = format!("with the team role {} you give access to others, not to yourself", self.roles);
+        Err(ApiError::new(ErrorCode::Forbidden, refused).with_next("ask another access manager"))
+    }
+
     /// Writes an event down, in the change's transaction.
     async fn audit(&mut self, event: Event) -> Result<(), StoreError> {
         let record = Record {

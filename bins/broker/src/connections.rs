@@ -30,7 +30,7 @@ use usher_store::{
     connections::{self, Repeated, RequestName},
     servers, sessions,
 };
-use usher_types::{ConnectionId, LoginName, ServerId};
+use usher_types::{ConnectionId, LoginName, Permission, ServerId};
 
 use self::{issuance::Fall, routes::Bastions};
 use crate::{
@@ -238,12 +238,12 @@ async fn recheck(
 ) -> Result<ApprovedUser, ApiError> {
     let rows = sessions::caller(conn, user.user().token_id()).await?;
     let rows = rows.ok_or(usher_identity::AuthenticationError::SessionEnded)?;
-    Ok(user.check_again(&rows.user, &rows.device, &rows.session, info.now)?)
+    Ok(user.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, info.now)?)
 }
 
 /// What a denied caller is told.
 fn refusal(denial: &Denial, user: &ApprovedUser, server: &str) -> ApiError {
-    if denial.hides_server() && !user.user().is_team_admin() {
+    if denial.hides_server() && !user.user().team_roles().permit(Permission::ReadTeam) {
         return ApiError::not_found("server", server);
     }
     ApiError::new(ErrorCode::AccessDenied, "access denied")

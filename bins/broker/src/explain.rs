@@ -8,7 +8,7 @@ use usher_api::v1::{Explanation, ExplanationQuery, RoleExplained, Verdict};
 use usher_identity::{UserRecord, UserStatus};
 use usher_policy::explain;
 use usher_store::{Conn, connections, devices, projects, servers, users};
-use usher_types::DeviceId;
+use usher_types::{DeviceId, Permission};
 
 use crate::{
     AppState,
@@ -36,7 +36,9 @@ async fn own(
     let found = users::by_id(&mut reader, caller.user_id()).await?.ok_or_else(ApiError::login_required)?;
     let hidden = || ApiError::not_found("server", &server);
     let project = servers::find(&mut reader, &server).await?.ok_or_else(hidden)?.project_id;
-    if !caller.is_team_admin() && !projects::is_visible_to(&mut reader, project, found.id).await? {
+    if !caller.team_roles().permit(Permission::ReadTeam)
+        && !projects::is_visible_to(&mut reader, project, found.id).await?
+    {
         return Err(hidden());
     }
     let asked = Asked { user: found, device: Some(caller.device_id()), client: Some(info.client_address) };

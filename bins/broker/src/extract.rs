@@ -13,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use usher_identity::{ApprovedUser, AuthenticatedUser, PublicKey, TeamAdmin};
+use usher_identity::{ApprovedUser, AuthenticatedUser, PermittedUser, PublicKey};
 use usher_types::{ProjectId, ServerId};
 
 use crate::{
@@ -66,11 +66,11 @@ pub(crate) struct Approved<T = ()> {
     pub(crate) body: T,
 }
 
-/// A team administrator on an approved device.
+/// Somebody with the permission that the endpoint asks for, on an approved device.
 #[derive(Debug)]
 pub(crate) struct Admin<T = ()> {
-    /// Who, on which device, in which session.
-    pub(crate) admin: TeamAdmin,
+    /// Who, on which device, in which session, and with what permission.
+    pub(crate) admin: PermittedUser,
     /// About this request.
     pub(crate) info: RequestInfo,
     /// The JSON body.
@@ -159,7 +159,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Admin<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         match parts(request).await? {
-            Parts { caller: Caller::Admin(admin), info, body } => Ok(Self { admin, info, body }),
+            Parts { caller: Caller::Permitted(admin), info, body } => Ok(Self { admin, info, body }),
             Parts { .. } => Err(unguarded()),
         }
     }

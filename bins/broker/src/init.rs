@@ -23,7 +23,7 @@ use usher_store::{
     sign_in, team,
     users::{self, CreateUserError},
 };
-use usher_types::{LoginName, Sha256, TeamSlug, UnixTime, UserId, UserName};
+use usher_types::{LoginName, Sha256, TeamRole, TeamSlug, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -364,7 +364,7 @@ async fn admin(
             .map_err(|_error| InitError::Random)?,
         unix_user_name,
         status: UserStatus::Active,
-        team_admin: true,
+        team_role: TeamRole::Owner,
         connector_id: None,
         created_at: now,
     };
@@ -373,7 +373,7 @@ async fn admin(
         user_id: user.id,
         user_name: user.user_name.clone(),
         unix_user_name: user.unix_user_name.clone(),
-        team_admin: true,
+        team_role: TeamRole::Owner,
         connector_id: None,
     };
     tx.audit(&record(created, now)).await?;

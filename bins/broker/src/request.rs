@@ -23,7 +23,7 @@ use usher_api::{
     ErrorCode, headers,
     v1::{ENDPOINTS, Endpoint, Guard},
 };
-use usher_identity::{ApprovedUser, AuthenticatedUser, PublicKey, TeamAdmin};
+use usher_identity::{ApprovedUser, AuthenticatedUser, PermittedUser, PublicKey};
 use usher_types::{ProjectId, ServerId, Sha256, Thumbprint, UnixTime};
 
 pub(crate) use self::json::parse_json;
@@ -61,9 +61,9 @@ pub(crate) struct RequestKey {
 /// Who sent the request; as strong as the endpoint's guard asks for.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    Admin(TeamAdmin),
     Agent { server_id: ServerId, project_id: ProjectId },
     Approved(ApprovedUser),
+    Permitted(PermittedUser),
     Proven(PublicKey),
     Public,
     SignedIn(AuthenticatedUser),

@@ -383,6 +383,15 @@ impl Client {
         self.delete(format!("/v1/groups/{}/members/{}", segment(group)?, segment(user)?)).await
     }
 
+    /// `PUT /v1/groups/{group}/team-role`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn set_team_role(&self, group: &str, set: &v1::SetTeamRole) -> Result<v1::Group, CallError> {
+        let path = format!("/v1/groups/{}/team-role", segment(group)?);
+        self.as_session(Method::PUT, path, Some(set)).await
+    }
+
     /// `GET /v1/users`.
     ///
     /// # Errors

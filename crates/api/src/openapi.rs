@@ -1,6 +1,7 @@
 //! The OpenAPI document, made of the table of endpoints and the types' own schemas. Nothing is written twice.
 
 use serde_json::{Map, Value, json};
+use usher_types::TeamRole;
 use utoipa::{
     OpenApi, PartialSchema as _,
     openapi::{RefOr, Schema},
@@ -21,6 +22,7 @@ use crate::{
     v1::ConnectionRequest,
     v1::CreateConnector,
     v1::CreateGroup,
+    v1::SetTeamRole,
     v1::CreateProject,
     v1::CreateScimToken,
     v1::CreateToken,
@@ -148,22 +150,26 @@ fn operation_id(endpoint: &Endpoint) -> String {
     format!("{}_{}", endpoint.method.to_ascii_lowercase(), words.join("_"))
 }
 
-fn guard(guard: Guard) -> &'static str {
-    match guard {
-        Guard::Admin => "For team administrators on an approved device.",
+fn guard(guard: Guard) -> String {
+    let text = match guard {
+        Guard::Permitted(permission) => {
+            let roles: Vec<&str> = permission.roles().map(TeamRole::as_str).collect();
+            return format!("For the team roles {}, on an approved device.", roles.join(", "));
+        }
         Guard::Agent => "For enrolled servers, by their key.",
         Guard::Proof => "For anybody with a key; the body carries the secret.",
         Guard::Public => "For everybody.",
         Guard::SignedIn => "For signed-in users, also on a device that waits for approval.",
         Guard::User => "For signed-in users on an approved device.",
-    }
+    };
+    text.to_owned()
 }
 
 fn security(guard: Guard) -> Value {
     match guard {
         Guard::Public => json!([]),
         Guard::Agent | Guard::Proof => json!([{ "proof": [] }]),
-        Guard::Admin | Guard::SignedIn | Guard::User => json!([{ "proof": [], "session": [] }]),
+        Guard::Permitted(_) | Guard::SignedIn | Guard::User => json!([{ "proof": [], "session": [] }]),
     }
 }
 

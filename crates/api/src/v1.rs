@@ -23,8 +23,8 @@ pub use connectors::{
     Connector, ConnectorSettings, ConnectorState, CreateConnector, ExternalIdClaim, JoinRule, UpdateConnector,
 };
 pub use directory::{
-    CreateGroup, CreateUser, CreatedUser, Device, DeviceState, Group, SetUpCode, UpdateDevice, UpdateUser,
-    User, UserStatus,
+    CreateGroup, CreateUser, CreatedUser, Device, DeviceState, Group, SetTeamRole, SetUpCode, UpdateDevice,
+    UpdateUser, User, UserStatus,
 };
 pub use endpoint::{ENDPOINTS, Endpoint, Guard};
 pub use fleet::{

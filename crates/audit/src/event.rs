@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use usher_types::{
     ConnectionId, ConnectorId, ConnectorName, DeviceId, DeviceName, DisplayName, GroupId, GroupName,
     HostName, Label, LockReason, LoginName, ProjectId, ProjectSlug, SealKeyId, ServerId, SessionId, Sha256,
-    TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
+    TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
 };
 
 use crate::{
@@ -588,6 +588,17 @@ events! {
         /// The token.
         token_id: TokenId,
     }
+    /// A group's members got another role in the team.
+    GroupTeamRole = "group.team_role" {
+        /// The group.
+        group_id: GroupId,
+        /// Its name.
+        group_name: GroupName,
+        /// The role; `member` is none.
+        team_role: TeamRole,
+        /// The role before.
+        before: TeamRole,
+    }
     /// A user was made.
     UserCreate = "user.create" {
         /// The user.
@@ -596,8 +607,8 @@ events! {
         user_name: UserName,
         /// Its Unix account's name.
         unix_user_name: LoginName,
-        /// Whether it administers the team.
-        team_admin: bool,
+        /// Its own role in the team.
+        team_role: TeamRole,
         /// The connector whose directory it belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         connector_id: Option<ConnectorId>,
@@ -659,9 +670,9 @@ events! {
         /// New display name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         display_name: Option<DisplayName>,
-        /// Whether it administers the team now.
+        /// New role of its own in the team.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        team_admin: Option<bool>,
+        team_role: Option<TeamRole>,
         /// The properties that were changed, as they were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<UserProperties>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
-use usher_types::{DisplayName, Label, Principal, Sha256};
+use usher_types::{DisplayName, Label, Principal, Sha256, TeamRole};
 
 use crate::{Code, KeyId, Reported, Serial, text::as_text};
 
@@ -208,7 +208,7 @@ pub struct UserProperties {
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<DisplayName>,
-    /// Whether it administers the team.
+    /// Its own role in the team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub team_admin: Option<bool>,
+    pub team_role: Option<TeamRole>,
 }

@@ -1,9 +1,10 @@
-//! The proof values: that somebody is signed in, on an approved device, as an administrator. Only this crate makes
+//! The proof values: that somebody is signed in, on an approved device, with a permission. Only this crate makes
 //! them, none can be cloned, and each is made from the one before.
 
 use thiserror::Error;
 use usher_types::{
-    DeviceId, DeviceName, LoginName, SessionId, Thumbprint, TokenId, UnixTime, UserId, UserName,
+    DeviceId, DeviceName, LoginName, Permission, SessionId, TeamRoles, Thumbprint, TokenId, UnixTime, UserId,
+    UserName,
 };
 
 use crate::{
@@ -33,7 +34,7 @@ pub struct AuthenticatedUser {
     user_id: UserId,
     user_name: UserName,
     unix_user_name: LoginName,
-    team_admin: bool,
+    team_roles: TeamRoles,
     device_id: DeviceId,
     device_name: DeviceName,
     device_state: DeviceState,
@@ -47,12 +48,17 @@ pub struct AuthenticatedUser {
 
 impl AuthenticatedUser {
     /// Rows must have been checked by `authenticate` or `check_rows`.
-    pub(crate) fn new(user: &UserRecord, device: &DeviceRecord, session: &SessionRecord) -> Self {
+    pub(crate) fn new(
+        user: &UserRecord,
+        team_roles: &TeamRoles,
+        device: &DeviceRecord,
+        session: &SessionRecord,
+    ) -> Self {
         Self {
             user_id: user.id,
             user_name: user.user_name.clone(),
             unix_user_name: user.unix_user_name.clone(),
-            team_admin: user.team_admin,
+            team_roles: team_roles.clone(),
             device_id: device.id,
             device_name: device.name.clone(),
             device_state: device.state,
@@ -83,10 +89,10 @@ impl AuthenticatedUser {
         &self.unix_user_name
     }
 
-    /// Whether it administers the team. To do so it must be on an approved device: [`ApprovedUser::into_team_admin`].
+    /// What it is in the team. To act on it, it must be on an approved device: [`ApprovedUser::with_permission`].
     #[must_use]
-    pub fn is_team_admin(&self) -> bool {
-        self.team_admin
+    pub fn team_roles(&self) -> &TeamRoles {
+        &self.team_roles
     }
 
     /// On which device.
@@ -205,6 +211,7 @@ impl ApprovedUser {
     pub fn check_again(
         &self,
         user: &UserRecord,
+        team_roles: &TeamRoles,
         device: &DeviceRecord,
         session: &SessionRecord,
         now: UnixTime,
@@ -218,44 +225,67 @@ impl ApprovedUser {
             return Err(AuthenticationError::Proof);
         }
         check_rows(user, device, session, now)?;
-        AuthenticatedUser::new(user, device, session)
+        AuthenticatedUser::new(user, team_roles, device, session)
             .on_approved_device()
             .map_err(|_error| AuthenticationError::DeviceRevoked)
     }
 
-    /// The proof that administrative endpoints want.
+    /// The proof that administration asks for.
     ///
     /// # Errors
-    /// [`NotTeamAdmin`] when the user does not administer the team.
-    pub fn into_team_admin(self) -> Result<TeamAdmin, NotTeamAdmin> {
-        if self.0.team_admin { Ok(TeamAdmin(self)) } else { Err(NotTeamAdmin) }
+    /// [`NotPermitted`] when none of the user's roles in the team permits it.
+    pub fn with_permission(self, permission: Permission) -> Result<PermittedUser, NotPermitted> {
+        let roles = &self.0.team_roles;
+        if roles.permit(permission) {
+            Ok(PermittedUser { user: self, permission })
+        } else {
+            Err(NotPermitted { permission, roles: roles.clone() })
+        }
     }
 }
 
-/// The user does not administer the team.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("only a team administrator may do this")]
-pub struct NotTeamAdmin;
+/// None of the user's roles in the team permits it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("this takes the team role {}; you are {roles}", one_of(*permission))]
+pub struct NotPermitted {
+    permission: Permission,
+    roles: TeamRoles,
+}
 
-/// A team administrator, signed in on an approved device.
+fn one_of(permission: Permission) -> String {
+    let roles: Vec<String> = permission.roles().map(|role| role.to_string()).collect();
+    roles.join(" or ")
+}
+
+/// Somebody with a permission in the team, signed in on an approved device.
 ///
-/// ```compile_fail,E0423
-/// fn forge(user: usher_identity::ApprovedUser) -> usher_identity::TeamAdmin {
-///     usher_identity::TeamAdmin(user)
+/// ```compile_fail,E0451
+/// use usher_identity::{ApprovedUser, PermittedUser};
+/// fn forge(user: ApprovedUser) -> PermittedUser {
+///     PermittedUser { user, permission: usher_types::Permission::ManageTeam }
 /// }
 /// ```
 #[must_use]
 #[derive(Debug)]
-pub struct TeamAdmin(ApprovedUser);
+pub struct PermittedUser {
+    user: ApprovedUser,
+    permission: Permission,
+}
 
-impl TeamAdmin {
+impl PermittedUser {
     /// The weaker proof.
     pub fn approved(&self) -> &ApprovedUser {
-        &self.0
+        &self.user
     }
 
     /// Who, on which device, in which session.
     pub fn user(&self) -> &AuthenticatedUser {
-        self.0.user()
+        self.user.user()
+    }
+
+    /// What it was asked for.
+    #[must_use]
+    pub fn permission(&self) -> Permission {
+        self.permission
     }
 }

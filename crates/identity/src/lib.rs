@@ -3,7 +3,7 @@
 //! Everything here is pure: rows, times and random bytes are arguments, and nothing does I/O. The result of the checks
 //! is a chain of proof values that only this crate can make: [`dpop::VerifiedProof`] (the caller holds a key, for
 //! exactly this request), [`AuthenticatedUser`] (a live session of an active user on the device with that key),
-//! [`ApprovedUser`] (and the device is approved), [`TeamAdmin`] (and the user administers the team).
+//! [`ApprovedUser`] (and the device is approved), [`PermittedUser`] (and has a permission in the team).
 //!
 //! ```
 //! use usher_identity::{PrivateKey, dpop};
@@ -43,7 +43,7 @@ mod record;
 pub mod scim;
 mod session;
 
-pub use authenticated::{ApprovedUser, AuthenticatedUser, DeviceNotApproved, NotTeamAdmin, TeamAdmin};
+pub use authenticated::{ApprovedUser, AuthenticatedUser, DeviceNotApproved, NotPermitted, PermittedUser};
 pub use key::{KeyError, PrivateKey, PublicKey};
 pub use record::{
     AuthenticationMethod, DeviceRecord, DeviceState, GroupsFault, ParseGroupsFaultError, ParseMethodError,

@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 use usher_types::{
-    ConnectorId, DeviceId, DeviceName, DisplayName, LoginName, SessionId, Sha256, Thumbprint, TokenId,
-    UnixTime, UserId, UserName,
+    ConnectorId, DeviceId, DeviceName, DisplayName, LoginName, SessionId, Sha256, TeamRole, Thumbprint,
+    TokenId, UnixTime, UserId, UserName,
 };
 
 /// Whether a user may do anything at all.
@@ -30,8 +30,8 @@ pub struct UserRecord {
     pub unix_user_name: LoginName,
     /// Whether it may do anything.
     pub status: UserStatus,
-    /// Whether it administers the team.
-    pub team_admin: bool,
+    /// Its own role in the team, beside those of its groups.
+    pub team_role: TeamRole,
     /// The connector whose directory it belongs to; none is the broker's own.
     pub connector_id: Option<ConnectorId>,
     /// When it was created.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use usher_types::{SecretToken, SessionId, Sha256, TokenKind, UnixTime, UserId};
+use usher_types::{SecretToken, SessionId, Sha256, TeamRoles, TokenKind, UnixTime, UserId};
 
 use crate::{
     AuthenticatedUser, AuthenticationMethod, DeviceRecord, DeviceState, ProviderLogin, SessionRecord,
@@ -113,12 +113,13 @@ pub enum AuthenticationError {
 /// Recognizes a signed-in user: the token is the session's, the session is live, the proof is the device key's and was
 /// made for this token, the user is active and the device not revoked.
 ///
-/// Rows are found by the token's id; `proof` comes from [`crate::dpop::verify`] of the same request.
+/// Rows are found by the token's id, `team_roles` are all that the user has; `proof` comes from [`crate::dpop::verify`] of the same request.
 ///
 /// # Errors
 /// [`AuthenticationError`] for the first check that fails.
 pub fn authenticate(
     user: &UserRecord,
+    team_roles: &TeamRoles,
     device: &DeviceRecord,
     session: &SessionRecord,
     token: &SecretToken,
@@ -135,7 +136,7 @@ pub fn authenticate(
         return Err(AuthenticationError::Proof);
     }
     check_rows(user, device, session, now)?;
-    Ok(AuthenticatedUser::new(user, device, session))
+    Ok(AuthenticatedUser::new(user, team_roles, device, session))
 }
 
 /// What must hold at every moment of a request, also when it is decided again inside a transaction.

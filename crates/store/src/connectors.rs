@@ -35,7 +35,7 @@ statements! {
     DELETE = "DELETE FROM connectors WHERE id = $1";
     BIND = "INSERT INTO external_identities (connector_id, external_id, user_id) VALUES ($1, $2, $3)
         ON CONFLICT DO NOTHING";
-    USER = "SELECT u.id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin, u.connector_id,
+    USER = "SELECT u.id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_role, u.connector_id,
             u.created_at
         FROM external_identities e JOIN users u ON u.id = e.user_id
         WHERE e.connector_id = $1 AND e.external_id = $2";

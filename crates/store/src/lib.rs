@@ -66,6 +66,7 @@ pub mod sign_in;
 pub mod snapshot;
 mod store;
 pub mod team;
+pub mod team_roles;
 pub mod tokens;
 mod tx;
 pub mod users;
@@ -123,6 +124,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("snapshot", snapshot::STATEMENTS),
         ("store", store::STATEMENTS),
         ("team", team::STATEMENTS),
+        ("team_roles", team_roles::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
         ("tx", tx::STATEMENTS),
         ("users", users::STATEMENTS),

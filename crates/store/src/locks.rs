@@ -29,8 +29,8 @@ statements! {
         WHERE locks.reason <> excluded.reason";
     CLEAR = "DELETE FROM locks WHERE kind = $1 AND target = $2";
     CLEAR_DEVICES = "DELETE FROM locks WHERE kind = 'device' AND target IN (SELECT id FROM devices WHERE user_id = $1)";
-    ACTING_ADMINS = "SELECT COUNT(*) AS admins FROM users u
-        WHERE u.team_admin = 1 AND u.status = 'active'
+    ACTING_OWNERS = "SELECT COUNT(*) AS owners FROM users u
+        WHERE u.team_role = 'owner' AND u.status = 'active'
             AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'user' AND l.target = u.id)
             AND EXISTS (SELECT 1 FROM devices d WHERE d.user_id = u.id AND d.state = 'approved'
                 AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'device' AND l.target = d.id))";
@@ -150,7 +150,7 @@ pub async fn of_access(
 pub enum SetLockError {
     /// Nobody would be left to lift it.
     #[error("no administrator would be left who can do anything")]
-    LastAdmin,
+    LastOwner,
     /// The database failed.
     #[error("nothing was locked")]
     Store(#[source] StoreError),
@@ -166,7 +166,7 @@ impl From<StoreError> for SetLockError {
 /// active administrator, unlocked, with an approved device that is not locked either.
 ///
 /// # Errors
-/// [`SetLockError::LastAdmin`]; drop the transaction then.
+/// [`SetLockError::LastOwner`]; drop the transaction then.
 pub async fn set(
     tx: &mut WriteTx,
     target: Target,
@@ -187,9 +187,9 @@ pub async fn set(
         return Ok(false);
     }
     if matches!(target, Target::Device(_) | Target::User(_)) {
-        let row = query(ACTING_ADMINS).fetch_one(tx).await.map_err(StoreError::from)?;
-        if row.int("admins")? == 0 {
-            return Err(SetLockError::LastAdmin);
+        let row = query(ACTING_OWNERS).fetch_one(tx).await.map_err(StoreError::from)?;
+        if row.int("owners")? == 0 {
+            return Err(SetLockError::LastOwner);
         }
     }
     tx.bump_epoch().await?;

@@ -1,18 +1,19 @@
 //! Sessions, found by their token's id. Whether one is good is `usher-identity`'s to say.
 
 use usher_identity::{DeviceRecord, GroupsFault, ProviderLogin, SessionRecord, UserRecord};
-use usher_types::{ConnectorId, DeviceId, SessionId, TokenId, UnixTime, UserId};
+use usher_types::{ConnectorId, DeviceId, SessionId, TeamRoles, TokenId, UnixTime, UserId};
 
 use crate::{
     Conn, StoreError, WriteTx,
     conn::{Query, query},
     row::{Columns, Row, statements, to_json},
+    team_roles,
 };
 
 statements! {
     BY_TOKEN = "SELECT s.id, s.token_id, s.token_hash, s.auth_time, s.amr, s.created_at, s.expires_at, s.ended_at,
         s.connector_id AS idp, s.acr, s.idp_session, s.groups_fault,
-        u.id AS user_id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin, u.connector_id,
+        u.id AS user_id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_role, u.connector_id,
         u.created_at AS user_created_at,
         d.id AS device_id, d.user_id AS device_user_id, d.name, d.jkt, d.state, d.created_at AS device_created_at
         FROM sessions s JOIN users u ON u.id = s.user_id JOIN devices d ON d.id = s.device_id
@@ -31,11 +32,13 @@ statements! {
     END_OF_DEVICE = "UPDATE sessions SET ended_at = $2 WHERE device_id = $1 AND ended_at IS NULL";
 }
 
-/// The three rows that a request with a session token rests on.
+/// What a request with a session token rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerRows {
     /// Who.
     pub user: UserRecord,
+    /// What it is in the team, by itself and by its groups.
+    pub team_roles: TeamRoles,
     /// On which device.
     pub device: DeviceRecord,
     /// In which session.
@@ -43,14 +46,14 @@ pub struct CallerRows {
 }
 
 impl CallerRows {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row, team_roles: TeamRoles) -> Result<Self, StoreError> {
         let user = UserRecord {
             id: row.parse("user_id")?,
             user_name: row.parse("user_name")?,
             display_name: row.parse("display_name")?,
             unix_user_name: row.parse("unix_user_name")?,
             status: row.word("status")?,
-            team_admin: row.flag("team_admin")?,
+            team_role: row.parse("team_role")?,
             connector_id: row.parse_opt("connector_id")?,
             created_at: row.time("user_created_at")?,
         };
@@ -79,7 +82,7 @@ impl CallerRows {
             ended_at: row.time_opt("ended_at")?,
             provider: read_provider(row, "idp")?,
         };
-        Ok(Self { user, device, session })
+        Ok(Self { user, team_roles, device, session })
     }
 }
 
@@ -89,7 +92,9 @@ impl CallerRows {
 /// [`StoreError`] when the database fails.
 pub async fn caller(conn: &mut Conn, token: TokenId) -> Result<Option<CallerRows>, StoreError> {
     let row = query(BY_TOKEN).bind(token.to_string()).fetch_optional(conn).await?;
-    row.as_ref().map(CallerRows::read).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let team_roles = team_roles::of_user(conn, row.parse("user_id")?).await?;
+    CallerRows::read(&row, team_roles).map(Some)
 }
 
 /// Stores a new session.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 use usher_identity::{UserRecord, UserStatus};
-use usher_types::{DisplayName, LoginName, UnixTime, UserId, UserName};
+use usher_types::{DisplayName, LoginName, TeamRole, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
@@ -14,21 +14,21 @@ use crate::{
 };
 
 statements! {
-    BY_ID = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, connector_id, created_at
+    BY_ID = "SELECT id, user_name, display_name, unix_user_name, status, team_role, connector_id, created_at
         FROM users WHERE id = $1";
-    BY_NAME = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, connector_id, created_at
+    BY_NAME = "SELECT id, user_name, display_name, unix_user_name, status, team_role, connector_id, created_at
         FROM users WHERE user_name = $1";
-    LIST = "SELECT id, user_name, display_name, unix_user_name, status, team_admin, connector_id, created_at
+    LIST = "SELECT id, user_name, display_name, unix_user_name, status, team_role, connector_id, created_at
         FROM users ORDER BY user_name";
-    CREATE = "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_admin, connector_id,
+    CREATE = "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_role, connector_id,
             created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
     NAMES_TAKEN = "SELECT 1 FROM users WHERE user_name = $1 OR unix_user_name = $2
         UNION ALL SELECT 1 FROM project_users WHERE login = $2
         UNION ALL SELECT 1 FROM project_groups WHERE unix_group_name = $2 LIMIT 1";
     LOGIN_USED = "SELECT 1 FROM project_users WHERE login = $1 LIMIT 1";
-    UPDATE = "UPDATE users SET display_name = $2, status = $3, team_admin = $4 WHERE id = $1";
-    OTHER_ADMINS = "SELECT COUNT(*) AS others FROM users WHERE team_admin = 1 AND status = 'active' AND id <> $1
+    UPDATE = "UPDATE users SET display_name = $2, status = $3, team_role = $4 WHERE id = $1";
+    OTHER_OWNERS = "SELECT COUNT(*) AS others FROM users WHERE team_role = 'owner' AND status = 'active' AND id <> $1
         AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'user' AND l.target = users.id)";
     DELETE = "DELETE FROM users WHERE id = $1";
 }
@@ -40,14 +40,15 @@ pub(crate) fn read(row: &Row) -> Result<UserRecord, StoreError> {
         display_name: row.parse("display_name")?,
         unix_user_name: row.parse("unix_user_name")?,
         status: row.word("status")?,
-        team_admin: row.flag("team_admin")?,
+        team_role: row.parse("team_role")?,
         connector_id: row.parse_opt("connector_id")?,
         created_at: row.time("created_at")?,
     })
 }
 
-fn active_admin(user: &UserRecord) -> bool {
-    user.team_admin && user.status == UserStatus::Active
+/// By its own role: what a group gives, whoever keeps the group can take away.
+fn active_owner(user: &UserRecord) -> bool {
+    user.team_role == TeamRole::Owner && user.status == UserStatus::Active
 }
 
 /// What to change; `None` stays.
@@ -57,8 +58,8 @@ pub struct UserChange {
     pub status: Option<UserStatus>,
     /// New display name.
     pub display_name: Option<DisplayName>,
-    /// Give or take team administration.
-    pub team_admin: Option<bool>,
+    /// New role in the team.
+    pub team_role: Option<TeamRole>,
 }
 
 /// Why a user cannot be created.
@@ -86,9 +87,9 @@ pub enum CreateUserError {
 /// Why a user cannot be changed or deleted.
 #[derive(Debug, Error)]
 pub enum ChangeUserError {
-    /// Nobody would be left to administer the team.
-    #[error("`{0}` is the last active team administrator: make another one first")]
-    LastAdmin(UserName),
+    /// Nobody would be left who can do everything.
+    #[error("`{0}` is the last active owner of the team")]
+    LastOwner(UserName),
     /// The database failed.
     #[error("the user was not changed")]
     Store(#[source] StoreError),
@@ -173,7 +174,7 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
         .bind(user.display_name.as_str())
         .bind(user.unix_user_name.as_str())
         .bind(word(&user.status))
-        .bind(i64::from(user.team_admin))
+        .bind(user.team_role.as_str())
         .bind(user.connector_id.map(|id| id.to_string()))
         .bind(user.created_at.as_millis())
         .execute(tx)
@@ -199,7 +200,7 @@ pub async fn create(tx: &mut WriteTx, user: &UserRecord) -> Result<(), CreateUse
 /// epoch.
 ///
 /// # Errors
-/// [`ChangeUserError::LastAdmin`] when nobody would be left.
+/// [`ChangeUserError::LastOwner`] when nobody would be left.
 pub async fn update(
     tx: &mut WriteTx,
     user: &UserRecord,
@@ -209,17 +210,17 @@ pub async fn update(
     let changed = UserRecord {
         status: change.status.unwrap_or(user.status),
         display_name: change.display_name.clone().unwrap_or_else(|| user.display_name.clone()),
-        team_admin: change.team_admin.unwrap_or(user.team_admin),
+        team_role: change.team_role.unwrap_or(user.team_role),
         ..user.clone()
     };
-    if active_admin(user) && !active_admin(&changed) {
-        another_admin(tx, user).await?;
+    if active_owner(user) && !active_owner(&changed) {
+        another_owner(tx, user).await?;
     }
     query(UPDATE)
         .bind(user.id.to_string())
         .bind(changed.display_name.as_str())
         .bind(word(&changed.status))
-        .bind(i64::from(changed.team_admin))
+        .bind(changed.team_role.as_str())
         .execute(tx)
         .await
         .map_err(StoreError::from)?;
@@ -237,10 +238,10 @@ pub async fn update(
 /// Deletes a user for good, with credentials, devices, sessions and memberships. Its login, UID and GID stay spoken for.
 ///
 /// # Errors
-/// [`ChangeUserError::LastAdmin`] when nobody would be left.
+/// [`ChangeUserError::LastOwner`] when nobody would be left.
 pub async fn delete(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUserError> {
-    if active_admin(user) {
-        another_admin(tx, user).await?;
+    if active_owner(user) {
+        another_owner(tx, user).await?;
     }
     locks::forget_user(tx, user.id).await?;
     query(DELETE).bind(user.id.to_string()).execute(tx).await.map_err(StoreError::from)?;
@@ -248,7 +249,7 @@ pub async fn delete(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUse
     Ok(())
 }
 
-async fn another_admin(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUserError> {
-    let row = query(OTHER_ADMINS).bind(user.id.to_string()).fetch_one(tx).await.map_err(StoreError::from)?;
-    if row.int("others")? == 0 { Err(ChangeUserError::LastAdmin(user.user_name.clone())) } else { Ok(()) }
+async fn another_owner(tx: &mut WriteTx, user: &UserRecord) -> Result<(), ChangeUserError> {
+    let row = query(OTHER_OWNERS).bind(user.id.to_string()).fetch_one(tx).await.map_err(StoreError::from)?;
+    if row.int("others")? == 0 { Err(ChangeUserError::LastOwner(user.user_name.clone())) } else { Ok(()) }
 }

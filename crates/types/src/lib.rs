@@ -25,6 +25,7 @@ mod principal;
 mod seal;
 mod secret;
 mod secret_token;
+mod team_role;
 mod text;
 mod time;
 
@@ -42,4 +43,5 @@ pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};
 pub use seal::{ParseSealKeyIdError, SealKeyId};
 pub use secret::Secret;
 pub use secret_token::{ParseTokenError, SecretToken, TokenKind};
+pub use team_role::{ParseTeamRoleError, Permission, TeamRole, TeamRoles};
 pub use time::{ParseTimeError, Period, PeriodError, UnixTime, ValidityWindow};

@@ -12,8 +12,8 @@ const TARGETS: usize = 1000;
 
 /// Ids are digits behind the prefix: as good as any. `{n}` counts from 1 to `$1`.
 const FILL: [&str; 8] = [
-    "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_admin, created_at)
-     SELECT 'usr_' || printf('%026d', i), 'bulk' || i, 'Bulk ' || i, 'bulk' || i, 'active', 0, 0 FROM n WHERE i <= {users}",
+    "INSERT INTO users (id, user_name, display_name, unix_user_name, status, team_role, created_at)
+     SELECT 'usr_' || printf('%026d', i), 'bulk' || i, 'Bulk ' || i, 'bulk' || i, 'active', 'member', 0 FROM n WHERE i <= {users}",
     "INSERT INTO groups (id, name, created_at)
      SELECT 'grp_' || printf('%026d', i), 'bulk' || i, 0 FROM n WHERE i <= {projects}",
     "INSERT INTO group_members (group_id, user_id, added_at)

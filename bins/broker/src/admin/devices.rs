@@ -7,9 +7,10 @@ use usher_api::{
 };
 use usher_audit::Event;
 use usher_identity::DeviceRecord;
-use usher_store::{Conn, devices};
+use usher_store::{Conn, devices, users};
+use usher_types::Permission;
 
-use super::begin;
+use super::{Change, begin};
 use crate::{
     AppState,
     answer::Answer,
@@ -53,7 +54,7 @@ async fn list(
 ) -> Result<Answer<Page<Device>>, ApiError> {
     let mut reader = app.store().read().await?;
     let caller = user.user();
-    let visible = if caller.is_team_admin() {
+    let visible = if caller.team_roles().permit(Permission::ReadTeam) {
         devices::list(&mut reader).await?
     } else {
         devices::of_user(&mut reader, caller.user_id()).await?
@@ -69,10 +70,18 @@ async fn show(
     let mut reader = app.store().read().await?;
     let device = find(&mut reader, &id).await?;
     let caller = user.user();
-    if !caller.is_team_admin() && device.record.user_id != caller.user_id() {
+    if !caller.team_roles().permit(Permission::ReadTeam) && device.record.user_id != caller.user_id() {
         return Err(ApiError::not_found("device", &id));
     }
     Ok(Answer::ok(shown(device)))
+}
+
+/// Nobody decides about the devices of who may do more: an approved one and a password is all that it takes to be them.
+async fn refuse_above_owner(change: &mut Change, device: &devices::Device) -> Result<(), ApiError> {
+    match users::by_id(&mut change.tx, device.record.user_id).await? {
+        Some(owner) => change.refuse_above_user(&owner).await,
+        None => Ok(()),
+    }
 }
 
 async fn update(
@@ -83,6 +92,7 @@ async fn update(
     let mut change = begin(&app, &caller, info).await?;
     let now = change.info.now;
     let mut device = find(&mut change.tx, &id).await?;
+    refuse_above_owner(&mut change, &device).await?;
     let by = Some(caller.user().user_id());
     let DeviceRecord { id: device_id, user_id, state: before, .. } = device.record;
     let (after, event) = match body.state {
@@ -114,6 +124,7 @@ async fn delete(
 ) -> Result<Answer<()>, ApiError> {
     let mut change = begin(&app, &caller, info).await?;
     let device = find(&mut change.tx, &id).await?;
+    refuse_above_owner(&mut change, &device).await?;
     let DeviceRecord { id: device_id, user_id, .. } = device.record;
     if !devices::delete(&mut change.tx, device_id).await? {
         return Err(ApiError::new(ErrorCode::InUse, format!("device `{device_id}` is in use"))

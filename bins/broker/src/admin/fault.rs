@@ -2,7 +2,7 @@
 
 use usher_api::ErrorCode;
 use usher_enrollment::{PlacementError, TopologyError};
-use usher_identity::NotTeamAdmin;
+use usher_identity::NotPermitted;
 use usher_store::{
     devices::DecideDeviceError,
     groups::{CreateGroupError, DeleteGroupError},
@@ -28,9 +28,9 @@ fn invalid(error: &dyn std::error::Error) -> ApiError {
     ApiError::invalid(message)
 }
 
-impl From<NotTeamAdmin> for ApiError {
-    fn from(error: NotTeamAdmin) -> Self {
-        Self::new(ErrorCode::Forbidden, error.to_string())
+impl From<NotPermitted> for ApiError {
+    fn from(error: NotPermitted) -> Self {
+        Self::new(ErrorCode::Forbidden, error.to_string()).with_next("ask somebody who has it")
     }
 }
 
@@ -50,8 +50,8 @@ impl From<CreateUserError> for ApiError {
 impl From<ChangeUserError> for ApiError {
     fn from(error: ChangeUserError) -> Self {
         match error {
-            ChangeUserError::LastAdmin(_) => Self::new(ErrorCode::InUse, error.to_string())
-                .with_next("give another active user team administration first"),
+            ChangeUserError::LastOwner(_) => Self::new(ErrorCode::InUse, error.to_string())
+                .with_next("make another active user an owner first: `usher user set USER --role owner`"),
             ChangeUserError::Store(source) => source.into(),
         }
     }

@@ -14,7 +14,7 @@ use usher_store::{
 };
 use usher_types::Label;
 
-use super::{begin, devices, projects, servers, users};
+use super::{Change, begin, devices, projects, servers, users};
 use crate::{
     AppState,
     answer::Answer,
@@ -63,6 +63,22 @@ async fn list(
     Ok(Answer::ok(Page { items }))
 }
 
+/// Nobody locks out who may do more.
+async fn refuse_above(change: &mut Change, target: Target) -> Result<(), ApiError> {
+    let user = match target {
+        Target::Device(id) => {
+            usher_store::devices::by_id(&mut change.tx, id).await?.map(|it| it.record.user_id)
+        }
+        Target::User(id) => Some(id),
+        Target::Project(_) | Target::Server(_) => None,
+    };
+    let Some(user) = user else { return Ok(()) };
+    match usher_store::users::by_id(&mut change.tx, user).await? {
+        Some(user) => change.refuse_above_user(&user).await,
+        None => Ok(()),
+    }
+}
+
 /// As the audit log names it.
 fn named(target: Target) -> Result<(Code, Label), ApiError> {
     Ok((Code::new(target.kind().as_str()), target.id().parse().map_err(ApiError::internal)?))
@@ -76,6 +92,7 @@ async fn set(
     let by = caller.user().user_id();
     let mut change = begin(&app, &caller, info).await?;
     let target = target(&mut change.tx, kind, &name).await?;
+    refuse_above(&mut change, target).await?;
     let now = change.info.now;
     if locks::set(&mut change.tx, target, &body.reason, by, now).await? {
         let (kind, target) = named(target)?;
@@ -96,6 +113,7 @@ async fn clear(
 ) -> Result<Answer<()>, ApiError> {
     let mut change = begin(&app, &caller, info).await?;
     let target = target(&mut change.tx, kind, &name).await?;
+    refuse_above(&mut change, target).await?;
     if !locks::clear(&mut change.tx, target).await? {
         return Err(ApiError::new(ErrorCode::NotFound, format!("{} `{name}` is not locked", target.kind()))
             .with_next("`usher locks` shows what is"));
@@ -126,8 +144,8 @@ pub(crate) async fn refuse_locked(conn: &mut Conn, caller: &ApprovedUser) -> Res
 impl From<SetLockError> for ApiError {
     fn from(error: SetLockError) -> Self {
         match error {
-            SetLockError::LastAdmin => Self::new(ErrorCode::InUse, error.to_string())
-                .with_next("make another user a team administrator first, and approve a device of theirs"),
+            SetLockError::LastOwner => Self::new(ErrorCode::InUse, error.to_string())
+                .with_next("make another user an owner first, and approve a device of theirs"),
             SetLockError::Store(source) => source.into(),
         }
     }

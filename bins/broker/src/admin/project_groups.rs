@@ -71,6 +71,10 @@ async fn set(
     let now = change.info.now;
     let project = projects::find(&mut change.tx, &project).await?;
     let group = groups::find(&mut change.tx, &group).await?;
+    let mut own = usher_store::groups::of_user(&mut change.tx, change.caller).await?.into_iter();
+    if own.any(|own| own.id == group.id) {
+        change.refuse_own_access()?;
+    }
     let before = project_groups::list(&mut change.tx, project.id).await?;
     let before = before.into_iter().find(|before| before.group_id == group.id);
     let set = project_groups::set(&mut change.tx, project.id, &group, role, now).await?;

@@ -15,7 +15,7 @@ use usher_store::{
     keys::{self, StoredKey},
     projects::{self, CreateProjectError, ProjectChange},
 };
-use usher_types::{Cidr, ProjectId, UnixTime};
+use usher_types::{Cidr, Permission, ProjectId, UnixTime};
 
 use super::{Change, begin, conditions};
 use crate::{
@@ -84,7 +84,7 @@ async fn list(
 ) -> Result<Answer<Page<Project>>, ApiError> {
     let mut reader = app.store().read().await?;
     let caller = user.user();
-    let visible = if caller.is_team_admin() {
+    let visible = if caller.team_roles().permit(Permission::ReadTeam) {
         projects::list(&mut reader).await?
     } else {
         projects::list_visible_to(&mut reader, caller.user_id()).await?
@@ -116,7 +116,8 @@ pub(super) async fn may_see(
     project: ProjectId,
 ) -> Result<bool, ApiError> {
     let caller = user.user();
-    Ok(caller.is_team_admin() || projects::is_visible_to(conn, project, caller.user_id()).await?)
+    Ok(caller.team_roles().permit(Permission::ReadTeam)
+        || projects::is_visible_to(conn, project, caller.user_id()).await?)
 }
 
 async fn create(

@@ -5,7 +5,7 @@ use usher_api::v1::{AccountConflict, Address, Page, Server, ServerRole, ServerSt
 use usher_audit::{Event, Role, ServerPlace};
 use usher_enrollment::{Placement, Topology};
 use usher_store::{Conn, servers, tokens};
-use usher_types::{Label, ServerId, UnixTime};
+use usher_types::{Label, Permission, ServerId, UnixTime};
 
 use super::{begin, projects};
 use crate::{
@@ -110,7 +110,7 @@ async fn list(
 ) -> Result<Answer<Page<Server>>, ApiError> {
     let mut reader = app.store().read().await?;
     let caller = user.user();
-    let visible = if caller.is_team_admin() {
+    let visible = if caller.team_roles().permit(Permission::ReadTeam) {
         servers::list(&mut reader).await?
     } else {
         servers::list_visible_to(&mut reader, caller.user_id()).await?

@@ -6,7 +6,7 @@ use axum::{Router, extract::State, routing::get};
 use usher_api::v1::{CreateToken, CreatedToken, EnrollmentToken, Page};
 use usher_audit::{Event, Restriction, ServerPlace};
 use usher_enrollment::{PastedToken, TokenTerms};
-use usher_identity::TeamAdmin;
+use usher_identity::PermittedUser;
 use usher_store::{Conn, tokens};
 use usher_types::{ProjectId, SecretToken, TokenId, TokenKind, UnixTime};
 
@@ -101,7 +101,7 @@ async fn create(
 fn new_token(
     body: CreateToken,
     project_id: ProjectId,
-    caller: &TeamAdmin,
+    caller: &PermittedUser,
     secret: &SecretToken,
     now: UnixTime,
 ) -> Result<tokens::Token, ApiError> {

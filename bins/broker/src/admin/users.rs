@@ -12,7 +12,7 @@ use usher_sign_in::SET_UP_LIFETIME;
 use usher_store::{
     Conn, groups, project_users,
     project_users::Scope,
-    sign_in,
+    sign_in, team_roles,
     users::{self, UserChange},
 };
 use usher_types::{UnixTime, UserId};
@@ -52,7 +52,8 @@ fn summary(user: UserRecord) -> User {
         display_name: user.display_name,
         unix_user_name: user.unix_user_name,
         status: status(user.status),
-        team_admin: user.team_admin,
+        team_role: user.team_role,
+        team_roles: Vec::new(),
         groups: Vec::new(),
         created_at: user.created_at,
     }
@@ -60,7 +61,8 @@ fn summary(user: UserRecord) -> User {
 
 async fn with_groups(conn: &mut Conn, user: UserRecord) -> Result<User, ApiError> {
     let groups = groups::names_of_user(conn, user.id).await?;
-    Ok(User { groups, ..summary(user) })
+    let team_roles = team_roles::of_user(conn, user.id).await?.iter().collect();
+    Ok(User { groups, team_roles, ..summary(user) })
 }
 
 async fn list(State(app): State<AppState>, _caller: Admin) -> Result<Answer<Page<User>>, ApiError> {
@@ -85,13 +87,14 @@ async fn create(
 ) -> Result<Answer<CreatedUser>, ApiError> {
     let user = new_user(body, UserId::new(info.now, random::bytes()?), info.now)?;
     let mut change = begin(&app, &caller, info).await?;
+    change.refuse_above(&user.team_role.into(), "the new user")?;
     users::create(&mut change.tx, &user).await?;
     change
         .audit(Event::UserCreate {
             user_id: user.id,
             user_name: user.user_name.clone(),
             unix_user_name: user.unix_user_name.clone(),
-            team_admin: user.team_admin,
+            team_role: user.team_role,
             connector_id: None,
         })
         .await?;
@@ -119,7 +122,7 @@ fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, A
         display_name,
         unix_user_name,
         status: usher_identity::UserStatus::Active,
-        team_admin: body.team_admin,
+        team_role: body.team_role,
         connector_id: None,
         created_at: now,
         user_name: body.user_name,
@@ -144,6 +147,7 @@ async fn set_up_code(
 ) -> Result<Answer<CreatedUser>, ApiError> {
     let mut change = begin(&app, &caller, info).await?;
     let user = find(&mut change.tx, &name).await?;
+    change.refuse_above_user(&user).await?;
     if user.status == usher_identity::UserStatus::Disabled {
         return Err(ApiError::invalid(format!("user `{}` is disabled", user.user_name))
             .with_next("enable the user first"));
@@ -167,13 +171,17 @@ async fn update(
     let mut change = begin(&app, &caller, info).await?;
     let now = change.info.now;
     let before = find(&mut change.tx, &name).await?;
+    change.refuse_above_user(&before).await?;
+    if let Some(role) = body.team_role {
+        change.refuse_above(&role.into(), format_args!("user `{}` then", before.user_name))?;
+    }
     let wanted = UserChange {
         status: body.status.map(|status| match status {
             UserStatus::Active => usher_identity::UserStatus::Active,
             UserStatus::Disabled => usher_identity::UserStatus::Disabled,
         }),
         display_name: body.display_name,
-        team_admin: body.team_admin,
+        team_role: body.team_role,
     };
     let after = users::update(&mut change.tx, &before, &wanted, now).await?;
     if before.status != after.status && after.status == usher_identity::UserStatus::Active {
@@ -199,13 +207,13 @@ fn events(before: &UserRecord, after: &UserRecord) -> Vec<Event> {
         });
     }
     let display_name = (before.display_name != after.display_name).then(|| after.display_name.clone());
-    let team_admin = (before.team_admin != after.team_admin).then_some(after.team_admin);
-    if display_name.is_some() || team_admin.is_some() {
+    let team_role = (before.team_role != after.team_role).then_some(after.team_role);
+    if display_name.is_some() || team_role.is_some() {
         let before = UserProperties {
             display_name: display_name.as_ref().map(|_new| before.display_name.clone()),
-            team_admin: team_admin.map(|_new| before.team_admin),
+            team_role: team_role.map(|_new| before.team_role),
         };
-        events.push(Event::UserUpdate { user_id, display_name, team_admin, before: Some(before) });
+        events.push(Event::UserUpdate { user_id, display_name, team_role, before: Some(before) });
     }
     events
 }
@@ -217,6 +225,7 @@ async fn delete(
 ) -> Result<Answer<()>, ApiError> {
     let mut change = begin(&app, &caller, info).await?;
     let user = find(&mut change.tx, &name).await?;
+    change.refuse_above_user(&user).await?;
     users::delete(&mut change.tx, &user).await?;
     change.audit(Event::UserDelete { user_id: user.id, user_name: user.user_name }).await?;
     change.commit().await?;

@@ -102,7 +102,13 @@ impl Issuance for Issued {
     async fn decide_again(&mut self, tx: &mut WriteTx) -> Result<Verdict, StoreError> {
         let rows = sessions::caller(tx, self.user.user().token_id()).await?;
         let checked = match &rows {
-            Some(rows) => self.user.check_again(&rows.user, &rows.device, &rows.session, self.info.now),
+            Some(rows) => self.user.check_again(
+                &rows.user,
+                &rows.team_roles,
+                &rows.device,
+                &rows.session,
+                self.info.now,
+            ),
             None => Err(usher_identity::AuthenticationError::SessionEnded),
         };
         let user = match checked {

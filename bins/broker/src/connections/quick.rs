@@ -26,7 +26,8 @@ pub(super) async fn plan(
     };
     let (Some(found), None) = (team.snapshot.find(&asked.server), &asked.via) else { return Ok(None) };
     let rows = &known.rows;
-    let Ok(user) = user.check_again(&rows.user, &rows.device, &rows.session, info.now) else {
+    let Ok(user) = user.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, info.now)
+    else {
         return Ok(None);
     };
     let login = found.project_id().and_then(|project| known.membership.logins.get(&project));

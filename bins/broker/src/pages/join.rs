@@ -13,7 +13,7 @@ use usher_store::{
     project_users::{self, Scope},
     users::{self, CreateUserError},
 };
-use usher_types::{GroupId, Sha256, UnixTime, UserId};
+use usher_types::{GroupId, Sha256, TeamRole, UnixTime, UserId};
 
 use crate::{error::ApiError, random};
 
@@ -38,7 +38,7 @@ pub(super) async fn create(
             display_name,
             unix_user_name,
             status: UserStatus::Active,
-            team_admin: false,
+            team_role: TeamRole::Member,
             connector_id: Some(connector.id),
             created_at: now,
         };
@@ -59,7 +59,7 @@ pub(super) async fn create(
             user_id: id,
             user_name: user.user_name.clone(),
             unix_user_name: user.unix_user_name.clone(),
-            team_admin: false,
+            team_role: TeamRole::Member,
             connector_id: Some(connector.id),
         };
         audit(tx, id, peer, now, created).await?;

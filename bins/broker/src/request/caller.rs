@@ -32,7 +32,7 @@ pub(super) async fn recognise(
     let token = match endpoint.guard {
         Guard::Public => return Ok((Caller::Public, None)),
         Guard::Agent | Guard::Proof => None,
-        Guard::Admin | Guard::SignedIn | Guard::User => session_token(&parts.headers)?,
+        Guard::Permitted(_) | Guard::SignedIn | Guard::User => session_token(&parts.headers)?,
     };
     let proof = proof(app, parts, body, token.as_ref(), now)?;
     let key = request_key(&proof, parts, body);
@@ -45,7 +45,9 @@ pub(super) async fn recognise(
             Caller::Approved(asking(app, token, &proof, now).await?)
         }
         Guard::User => Caller::Approved(approved(app, token, &proof, now).await?),
-        Guard::Admin => Caller::Admin(approved(app, token, &proof, now).await?.into_team_admin()?),
+        Guard::Permitted(permission) => {
+            Caller::Permitted(approved(app, token, &proof, now).await?.with_permission(permission)?)
+        }
     };
     Ok((caller, Some(key)))
 }
@@ -126,7 +128,7 @@ async fn user(
     let mut reader = app.store().read().await?;
     let rows = sessions::caller(&mut reader, token.id()).await?.ok_or_else(ApiError::login_required)?;
     drop(reader);
-    Ok(authenticate(&rows.user, &rows.device, &rows.session, &token, proof, now)?)
+    Ok(authenticate(&rows.user, &rows.team_roles, &rows.device, &rows.session, &token, proof, now)?)
 }
 
 /// A signed-in user on an approved device, neither of them locked.
@@ -152,8 +154,8 @@ async fn asking(
     let token = token.ok_or_else(ApiError::login_required)?;
     let callers = &app.hot().callers;
     let rows = |known: &Known| {
-        let CallerRows { user, device, session } = &known.rows;
-        authenticate(user, device, session, &token, proof, now).map_err(ApiError::from)
+        let CallerRows { user, team_roles, device, session } = &known.rows;
+        authenticate(user, team_roles, device, session, &token, proof, now).map_err(ApiError::from)
     };
     if let Some(known) = callers.get(token.id(), app.store().known_epoch())
         && let Ok(user) = rows(&known)

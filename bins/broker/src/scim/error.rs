@@ -203,7 +203,7 @@ impl From<WriteUserError> for ScimError {
 impl From<ChangeUserError> for ScimError {
     fn from(error: ChangeUserError) -> Self {
         match error {
-            ChangeUserError::LastAdmin(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            ChangeUserError::LastOwner(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             ChangeUserError::Store(error) => error.into(),
         }
     }

@@ -14,7 +14,7 @@ use usher_store::{
     scim::users::{self as store, ScimUser},
     users,
 };
-use usher_types::{ConnectorId, Sha256, UserId};
+use usher_types::{ConnectorId, Sha256, TeamRole, UserId};
 
 use super::{
     Answer, Change, base, check_schemas, check_version, error::ScimError, list_response, query::Query,
@@ -84,7 +84,7 @@ pub(super) async fn create(change: &mut Change, body: &Map<String, Value>) -> Re
                 user_id: id,
                 user_name: user.user.user_name.clone(),
                 unix_user_name: user.user.unix_user_name.clone(),
-                team_admin: false,
+                team_role: TeamRole::Member,
                 connector_id: Some(connector_id),
             })
             .await?;
@@ -149,11 +149,9 @@ async fn write(change: &mut Change, before: &ScimUser, attributes: Attributes) -
         audit_bound(change, &after).await?;
     }
     if before.user.display_name != after.user.display_name {
-        let was = UserProperties { display_name: Some(before.user.display_name.clone()), team_admin: None };
+        let was = UserProperties { display_name: Some(before.user.display_name.clone()), team_role: None };
         let display_name = Some(after.user.display_name.clone());
-        change
-            .audit(Event::UserUpdate { user_id, display_name, team_admin: None, before: Some(was) })
-            .await?;
+        change.audit(Event::UserUpdate { user_id, display_name, team_role: None, before: Some(was) }).await?;
     }
     match (before.user.status, after.user.status) {
         (UserStatus::Active, UserStatus::Disabled) => change.audit(Event::UserDisable { user_id }).await?,

@@ -9,6 +9,7 @@ use usher_store::{
     users::{self, UserChange},
 };
 use usher_testkit::NOW;
+use usher_types::TeamRole;
 
 use crate::team::{Caller, ORIGIN, PEER, Team};
 
@@ -104,7 +105,7 @@ async fn every_administrative_endpoint_refuses_everybody_else() {
     let stranger = team.stranger();
     let before = (last_position(&team).await, epoch(&team).await);
     let mut knocked = 0;
-    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.guard == Guard::Admin) {
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| matches!(endpoint.guard, Guard::Permitted(_))) {
         let path: String = endpoint
             .path
             .split('/')
@@ -337,14 +338,14 @@ async fn making_a_project_makes_its_keys() {
 async fn the_last_administrator_stays() {
     let team = Team::new().await;
     let admin = team.session("admin").await;
-    for change in [json!({"status": "disabled"}), json!({"team_admin": false})] {
+    for change in [json!({"status": "disabled"}), json!({"team_role": "member"})] {
         let message = refused(&team, &admin, "PATCH", "/v1/users/admin", Some(change), "in_use").await;
-        assert!(message.contains("last active team administrator"), "{message}");
+        assert!(message.contains("last active owner"), "{message}");
     }
     refused(&team, &admin, "DELETE", "/v1/users/admin", None, "in_use").await;
-    let body = json!({"user_name": "second", "team_admin": true});
+    let body = json!({"user_name": "second", "team_role": "owner"});
     good(&team, &admin, "POST", "/v1/users", Some(body)).await;
-    good(&team, &admin, "PATCH", "/v1/users/admin", Some(json!({"team_admin": false}))).await;
+    good(&team, &admin, "PATCH", "/v1/users/admin", Some(json!({"team_role": "member"}))).await;
     refused(&team, &admin, "GET", "/v1/users", None, "forbidden").await;
 }
 
@@ -368,7 +369,7 @@ async fn a_disabled_user_is_out_at_once() {
 async fn a_change_is_refused_when_its_author_was_demoted_while_it_waited() {
     let team = Team::new().await;
     let admin = team.session("admin").await;
-    let body = json!({"user_name": "second", "team_admin": true});
+    let body = json!({"user_name": "second", "team_role": "owner"});
     good(&team, &admin, "POST", "/v1/users", Some(body)).await;
 
     // The writer's turn is taken while the request passes the guard and waits.
@@ -382,7 +383,7 @@ async fn a_change_is_refused_when_its_author_was_demoted_while_it_waited() {
             () = tokio::task::yield_now() => {}
         }
     }
-    let change = UserChange { team_admin: Some(false), ..UserChange::default() };
+    let change = UserChange { team_role: Some(TeamRole::Member), ..UserChange::default() };
     let row = users::find(&mut tx, "admin").await.unwrap().unwrap();
     users::update(&mut tx, &row, &change, NOW).await.unwrap();
     tx.commit().await.unwrap();
@@ -567,8 +568,9 @@ async fn everything_that_can_take_access_away_moves_the_epoch() {
         ("PATCH", phone.as_str(), json!({"state": "revoked"})),
         ("PATCH", "/v1/servers/web-1", json!({"via": ""})),
         ("DELETE", "/v1/servers/web-1", Value::Null),
-        ("PATCH", user, json!({"team_admin": true})),
-        ("PATCH", user, json!({"team_admin": false})),
+        ("PUT", "/v1/groups/sre/team-role", json!({"team_role": "auditor"})),
+        ("PATCH", user, json!({"team_role": "owner"})),
+        ("PATCH", user, json!({"team_role": "member"})),
         ("PATCH", user, json!({"status": "disabled"})),
         ("PATCH", user, json!({"status": "active"})),
         ("DELETE", "/v1/groups/sre/members/alice", Value::Null),

@@ -111,7 +111,7 @@ async fn documents_carry_the_lock_to_the_servers() {
 #[tokio::test]
 async fn a_locked_caller_may_only_see_who_it_is_and_sign_out() {
     let shop = Shop::new().await;
-    let boss = json!({"team_admin": true}).to_string();
+    let boss = json!({"team_role": "owner"}).to_string();
     shop.team.send(&shop.admin, "PATCH", "/v1/users/alice", &boss, shop.team.jti()).await.ok();
     let device = shop.device_of(&shop.alice).await;
     shop.team.get(&shop.alice, "/v1/users").await.ok();

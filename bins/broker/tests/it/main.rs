@@ -38,6 +38,7 @@ mod set_up;
 mod sign_in;
 mod step_up;
 mod team;
+mod team_roles;
 mod unauthorized;
 mod x509;
 

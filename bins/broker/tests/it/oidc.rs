@@ -170,7 +170,7 @@ async fn a_first_login_makes_a_user_with_groups_and_a_second_one_finds_it() {
         "`Everyone` is nobody's to give"
     );
     assert_eq!(me.body["session"]["amr"], json!(["hwk", "mfa", "pwd"]));
-    assert_eq!(me.body["user"]["team_admin"], false);
+    assert_eq!(me.body["user"]["team_role"], "member");
     assert_eq!(me.body["device"]["state"], "pending");
 
     let mut again = connected.session("alice").await;
@@ -198,7 +198,7 @@ async fn nobody_is_taken_for_somebody_by_a_name_or_an_address() {
     let mut impostor = connected.session("auth0|admin").await;
     let me = impostor.get("/v1/me").await;
     assert_eq!(
-        (&me.body["user"]["user_name"], &me.body["user"]["team_admin"]),
+        (&me.body["user"]["user_name"], &me.body["user"]["team_role"]),
         (&json!("admin2"), &json!(false))
     );
     let mut other = connected.session("auth1|admin").await;

@@ -281,7 +281,7 @@ mod attacks {
         let team = Team::new().await;
         let okta = okta(&team).await;
         let internal = json!({
-            "team_admin": true, "teamAdmin": true, "status": "active", "unix_user_name": "root", "unixUserName": "root",
+            "team_role": "owner", "teamAdmin": true, "status": "active", "unix_user_name": "root", "unixUserName": "root",
             "unix_uid": 0, "user_name": "admin", "connector_id": null, "created_at": 0, "version": 99,
             "id": "usr_00000000000000000000000000", "meta": {"version": "x", "created": "2000-01-01T00:00:00Z"},
             "groups": [{"value": "owners"}], "roles": [{"value": "owner"}], "entitlements": [{"value": "all"}],
@@ -306,7 +306,7 @@ mod attacks {
         let admin = team.session("admin").await;
         let user = team.get(&admin, "/v1/users/mallory").await.ok();
         assert_eq!(
-            (&user["id"], &user["team_admin"], &user["unix_user_name"], &user["groups"]),
+            (&user["id"], &user["team_role"], &user["unix_user_name"], &user["groups"]),
             (&made["id"], &json!(false), &json!("mallory"), &json!([]))
         );
     }

@@ -20,7 +20,7 @@ async fn the_first_administrator_signs_in_and_out() {
     assert_eq!(me.status, 200);
     assert_eq!(me.body["team"], "acme");
     assert_eq!(me.body["user"]["user_name"], "admin");
-    assert_eq!(me.body["user"]["team_admin"], true);
+    assert_eq!(me.body["user"]["team_role"], "owner");
     assert_eq!(me.body["device"]["state"], "approved");
     assert_eq!(me.body["session"]["amr"], json!(["pwd", "otp", "mfa"]));
     assert_eq!(caller.get("/v1/users").await.status, 200);

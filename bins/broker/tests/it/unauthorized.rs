@@ -82,7 +82,7 @@ async fn nobody_passes_with_a_key_alone() {
         let answer = knock(&mut stranger, endpoint).await;
         match endpoint.guard {
             Guard::Proof => answer.refused(400, "invalid_request"),
-            Guard::Admin | Guard::Agent | Guard::Public | Guard::SignedIn | Guard::User => {
+            Guard::Permitted(_) | Guard::Agent | Guard::Public | Guard::SignedIn | Guard::User => {
                 answer.refused(401, "login_required");
             }
         }
@@ -109,7 +109,7 @@ async fn a_pending_device_sees_itself_and_nothing_else() {
     let mut pending = broker.session(&admin).await;
     for endpoint in guarded() {
         match endpoint.guard {
-            Guard::Admin | Guard::User => {
+            Guard::Permitted(_) | Guard::User => {
                 knock(&mut pending, endpoint).await.refused(403, "device_pending_approval");
             }
             Guard::Agent | Guard::Proof | Guard::Public | Guard::SignedIn => {}
@@ -129,7 +129,7 @@ async fn a_user_administers_nothing() {
     assert_eq!(admins.call("PATCH", &path, &json!({"state": "approved"})).await.status, 200);
     for endpoint in guarded() {
         match endpoint.guard {
-            Guard::Admin => knock(&mut bobs, endpoint).await.refused(403, "forbidden"),
+            Guard::Permitted(_) => knock(&mut bobs, endpoint).await.refused(403, "forbidden"),
             Guard::User => {
                 let answer = knock(&mut bobs, endpoint).await;
                 assert!(

@@ -1,7 +1,7 @@
 //! `usher group`: who belongs together, and which role a group has in a project.
 
-use usher_api::v1::{CreateGroup, Group, ProjectGroup, SetProjectGroup};
-use usher_types::GroupName;
+use usher_api::v1::{CreateGroup, Group, ProjectGroup, SetProjectGroup, SetTeamRole};
+use usher_types::{GroupName, TeamRole};
 
 use super::{
     GroupReference, ProjectReference, UserReference, api,
@@ -64,6 +64,13 @@ pub enum GroupCommand {
         /// Name or id
         group: GroupReference,
     },
+    /// Give a group's members a role in the team; `member` takes it away
+    SetRole {
+        /// Name or id
+        group: GroupReference,
+        /// owner, admin, access-manager, auditor or member
+        role: TeamRole,
+    },
     /// Take a group out of a project
     Unassign {
         /// Name or id
@@ -108,9 +115,14 @@ pub fn run(context: &Context, command: GroupCommand) -> Result<(), Failure> {
             done(format_args!("deleted group `{group}`"))
         }
         GroupCommand::List => list(context, "/v1/groups", |groups: &[Group]| {
-            let mut table = Table::new(&["name", "id", "created"]);
+            let mut table = Table::new(&["name", "team role", "id", "created"]);
             for group in groups {
-                table.row([group.name.to_string(), group.id.to_string(), group.created_at.to_string()]);
+                table.row([
+                    group.name.to_string(),
+                    group.team_role.to_string(),
+                    group.id.to_string(),
+                    group.created_at.to_string(),
+                ]);
             }
             table.render()
         }),
@@ -120,6 +132,11 @@ pub fn run(context: &Context, command: GroupCommand) -> Result<(), Failure> {
         }
         GroupCommand::Show { group } => {
             let group: Group = api(context)?.get(&format!("/v1/groups/{group}"))?;
+            output::show(context.format, &group, show)
+        }
+        GroupCommand::SetRole { group, role } => {
+            let path = format!("/v1/groups/{group}/team-role");
+            let group: Group = api(context)?.send("PUT", &path, &SetTeamRole { team_role: role })?;
             output::show(context.format, &group, show)
         }
         GroupCommand::Unassign { group, project } => {
@@ -147,6 +164,7 @@ fn show(group: &Group) -> String {
     fields([
         ("name", group.name.to_string()),
         ("id", group.id.to_string()),
+        ("team role", group.team_role.to_string()),
         ("members", if members.is_empty() { "-".to_owned() } else { members.join(" ") }),
         ("created", group.created_at.to_string()),
     ])

@@ -1,7 +1,7 @@
 //! `usher user`: people of the team.
 
 use usher_api::v1::{CreateUser, CreatedUser, UpdateUser, User, UserStatus};
-use usher_types::{DisplayName, LoginName, UserName};
+use usher_types::{DisplayName, LoginName, TeamRole, TeamRoles, UserName};
 
 use super::{UserReference, api, done, fields, list, project::text};
 use crate::{
@@ -23,9 +23,9 @@ pub enum UserCommand {
         /// Account name on servers; the user name when absent
         #[arg(long, value_name = "LOGIN")]
         unix_user_name: Option<LoginName>,
-        /// The user administers the team
-        #[arg(long)]
-        admin: bool,
+        /// What the user is in the team: owner, admin, access-manager, auditor or member
+        #[arg(long, value_name = "ROLE", default_value_t)]
+        role: TeamRole,
     },
     /// Delete a user for good
     Delete {
@@ -44,16 +44,16 @@ pub enum UserCommand {
     },
     /// All users
     List,
-    /// Give or take team administration, or change the display name
+    /// Change the role in the team, or the display name
     Set {
         /// Name or id
         user: UserReference,
         /// What people call the user
         #[arg(long, value_name = "NAME")]
         display_name: Option<DisplayName>,
-        /// Whether the user administers the team
-        #[arg(long, value_name = "BOOL")]
-        admin: Option<bool>,
+        /// What the user is in the team: owner, admin, access-manager, auditor or member
+        #[arg(long, value_name = "ROLE")]
+        role: Option<TeamRole>,
     },
     /// New set-up code; ends the user's sessions
     SetUpCode {
@@ -73,8 +73,8 @@ pub enum UserCommand {
 /// What the broker answered.
 pub fn run(context: &Context, command: UserCommand) -> Result<(), Failure> {
     match command {
-        UserCommand::Create { name, display_name, unix_user_name, admin } => {
-            let create = CreateUser { user_name: name, display_name, unix_user_name, team_admin: admin };
+        UserCommand::Create { name, display_name, unix_user_name, role } => {
+            let create = CreateUser { user_name: name, display_name, unix_user_name, team_role: role };
             let created: CreatedUser = api(context)?.send("POST", "/v1/users", &create)?;
             output::show(context.format, &created, set_up)
         }
@@ -91,20 +91,20 @@ pub fn run(context: &Context, command: UserCommand) -> Result<(), Failure> {
             update(context, &user, &UpdateUser { status: Some(UserStatus::Active), ..UpdateUser::default() })
         }
         UserCommand::List => list(context, "/v1/users", |users: &[User]| {
-            let mut table = Table::new(&["name", "display name", "login", "status", "admin"]);
+            let mut table = Table::new(&["name", "display name", "login", "status", "team role"]);
             for user in users {
                 table.row([
                     user.user_name.to_string(),
                     user.display_name.to_string(),
                     user.unix_user_name.to_string(),
                     text(&user.status),
-                    if user.team_admin { "yes" } else { "no" }.to_owned(),
+                    user.team_role.to_string(),
                 ]);
             }
             table.render()
         }),
-        UserCommand::Set { user, display_name, admin } => {
-            let change = UpdateUser { status: None, display_name, team_admin: admin };
+        UserCommand::Set { user, display_name, role } => {
+            let change = UpdateUser { status: None, display_name, team_role: role };
             if change == UpdateUser::default() {
                 return Err(Failure::usage("nothing to change"));
             }
@@ -136,6 +136,17 @@ fn set_up(created: &CreatedUser) -> String {
     ])
 }
 
+/// What the user may do, and where that comes from when its own role is not all.
+fn roles(user: &User) -> String {
+    let all: TeamRoles = user.team_roles.iter().copied().chain([user.team_role]).collect();
+    let own = user.team_role;
+    if all.iter().all(|role| role == own || role == TeamRole::Member) {
+        own.to_string()
+    } else {
+        format!("{all} (its own: {own})")
+    }
+}
+
 fn show(user: &User) -> String {
     let groups: Vec<String> = user.groups.iter().map(ToString::to_string).collect();
     fields([
@@ -144,7 +155,7 @@ fn show(user: &User) -> String {
         ("display name", user.display_name.to_string()),
         ("login", user.unix_user_name.to_string()),
         ("status", text(&user.status)),
-        ("team admin", if user.team_admin { "yes" } else { "no" }.to_owned()),
+        ("team role", roles(user)),
         ("groups", if groups.is_empty() { "-".to_owned() } else { groups.join(" ") }),
         ("created", user.created_at.to_string()),
     ])

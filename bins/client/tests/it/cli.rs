@@ -127,7 +127,7 @@ fn admin_commands_call_the_api() {
         vec!["group", "remove", "ops", "bob"],
         vec!["group", "assign", "ops", "--project", "pay", "--admin"],
         vec!["group", "unassign", "ops", "--project", "pay"],
-        vec!["user", "create", "bob", "--admin"],
+        vec!["user", "create", "bob", "--role", "admin"],
         vec!["user", "disable", "bob"],
         vec!["user", "set-up-code", "bob"],
         vec![
@@ -162,18 +162,18 @@ fn admin_commands_call_the_api() {
     .map(|arguments| run(arguments))
     .collect();
     expect![[r#"
-        POST /v1/projects {"admin_sudo":"passwordless","name":"pay","port_forwarding":"local","ssh_certificate_type":"ed25519"}
+        POST /v1/projects {"name":"pay","ssh_certificate_type":"ed25519","port_forwarding":"local","admin_sudo":"passwordless"}
         DELETE /v1/projects/pay 
         POST /v1/groups {"name":"ops"}
         PUT /v1/groups/ops/members/bob 
         DELETE /v1/groups/ops/members/bob 
         PUT /v1/projects/pay/groups/ops {"server_access":true,"server_admin":true}
         DELETE /v1/projects/pay/groups/ops 
-        POST /v1/users {"team_admin":true,"user_name":"bob"}
+        POST /v1/users {"user_name":"bob","team_role":"admin"}
         PATCH /v1/users/bob {"status":"disabled"}
         POST /v1/users/bob/set-up-code 
-        POST /v1/tokens {"description":"web","labels":{},"max_uses":50,"project":"pay","role":"target","ttl_seconds":7200}
-        POST /v1/tokens {"bastion_group":"edge","description":"b","labels":{},"project":"pay","role":"bastion"}
+        POST /v1/tokens {"project":"pay","description":"web","ttl_seconds":7200,"max_uses":50,"role":"target","labels":{}}
+        POST /v1/tokens {"project":"pay","description":"b","role":"bastion","bastion_group":"edge","labels":{}}
         PATCH /v1/servers/web-1 {"via":""}
         DELETE /v1/servers/srv_01kcz9k3000r3gw2068r3gr60r 
         GET /v1/devices "#]].assert_eq(&said.join("\n"));

@@ -27,7 +27,9 @@ use usher_api::v1::{
     TokenRequest, TokenResponse, User, UserStatus,
 };
 use usher_testkit::sshd;
-use usher_types::{ConnectionId, DeviceId, ServerId, SessionId, Sha256, TeamSlug, UnixTime, UserId};
+use usher_types::{
+    ConnectionId, DeviceId, ServerId, SessionId, Sha256, TeamRole, TeamSlug, UnixTime, UserId,
+};
 
 pub(crate) const USHER: &str = env!("CARGO_BIN_EXE_usher");
 
@@ -185,7 +187,8 @@ impl Broker for FakeBroker {
             display_name: "Alice".parse().unwrap(),
             unix_user_name: "alice".parse().unwrap(),
             status: UserStatus::Active,
-            team_admin: false,
+            team_role: TeamRole::Member,
+            team_roles: Vec::new(),
             groups: Vec::new(),
             created_at: now,
         };

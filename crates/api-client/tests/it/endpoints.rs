@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use usher_api::v1::{self, ENDPOINTS};
 use usher_api_client::{CallError, Client};
-use usher_types::{HostName, UnixTime};
+use usher_types::{HostName, TeamRole, UnixTime};
 
 use crate::server::{Reply, Server};
 
@@ -139,6 +139,8 @@ async fn call_directory(client: &Client) {
     asked(client.delete_group("g").await);
     asked(client.add_member("g", "u").await);
     asked(client.remove_member("g", "u").await);
+    let role = v1::SetTeamRole { team_role: TeamRole::Auditor };
+    asked(client.set_team_role("g", &role).await);
     asked(client.users().await);
     let create = serde_json::from_str(r#"{"user_name":"u"}"#).unwrap();
     asked(client.create_user(&create).await);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use usher_types::{
-    DeviceId, DeviceName, DisplayName, GroupId, GroupName, LoginName, UnixTime, UserId, UserName,
+    DeviceId, DeviceName, DisplayName, GroupId, GroupName, LoginName, TeamRole, UnixTime, UserId, UserName,
 };
 use utoipa::ToSchema;
 
@@ -29,8 +29,11 @@ pub struct User {
     pub unix_user_name: LoginName,
     /// Whether it may do anything.
     pub status: UserStatus,
-    /// Whether it administers the team.
-    pub team_admin: bool,
+    /// Its own role in the team.
+    pub team_role: TeamRole,
+    /// Its roles in the team, its own and those of its groups, the mightiest first; only in answers about one user.
+    #[serde(default)]
+    pub team_roles: Vec<TeamRole>,
     /// Groups it is in, by name; only in answers about one user.
     #[serde(default)]
     pub groups: Vec<GroupName>,
@@ -50,9 +53,9 @@ pub struct CreateUser {
     /// Unix account name; derived from the user name when absent (an error when that is no valid login name).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix_user_name: Option<LoginName>,
-    /// Whether it administers the team.
+    /// Its role in the team.
     #[serde(default)]
-    pub team_admin: bool,
+    pub team_role: TeamRole,
 }
 
 /// Answer to [`CreateUser`] and to `POST /v1/users/{user}/set-up-code`.
@@ -91,9 +94,9 @@ pub struct UpdateUser {
     /// New display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<DisplayName>,
-    /// Give or take team administration.
+    /// New role in the team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub team_admin: Option<bool>,
+    pub team_role: Option<TeamRole>,
 }
 
 /// A group of users.
@@ -103,6 +106,9 @@ pub struct Group {
     pub id: GroupId,
     /// Its name.
     pub name: GroupName,
+    /// The role in the team that its members have.
+    #[serde(default)]
+    pub team_role: TeamRole,
     /// Its members, by user name.
     #[serde(default)]
     pub members: Vec<UserName>,
@@ -116,6 +122,14 @@ pub struct Group {
 pub struct CreateGroup {
     /// Its name; unique.
     pub name: GroupName,
+}
+
+/// `PUT /v1/groups/{group}/team-role`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetTeamRole {
+    /// What the members of the group are in the team; `member` takes a role away.
+    pub team_role: TeamRole,
 }
 
 /// Whether a device may be used.

@@ -7,7 +7,7 @@ use usher_identity::{
         Jti, NonceKey, NonceKeys, PortableVerifier, ProofError, ProofRequest, VerifiedProof, make, verify,
     },
 };
-use usher_types::{DeviceId, SecretToken, Thumbprint, TokenId, TokenKind, UnixTime, UserId};
+use usher_types::{DeviceId, SecretToken, TeamRole, Thumbprint, TokenId, TokenKind, UnixTime, UserId};
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_790_000_000);
 
@@ -51,7 +51,7 @@ pub(crate) fn alice() -> UserRecord {
         display_name: "Alice".parse().unwrap(),
         unix_user_name: "alice".parse().unwrap(),
         status: UserStatus::Active,
-        team_admin: false,
+        team_role: TeamRole::Member,
         connector_id: None,
         created_at: NOW,
     }

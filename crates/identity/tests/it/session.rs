@@ -6,13 +6,14 @@ use usher_identity::{
     AuthenticationError, DeviceRecord, DeviceState, OpenSessionError, SESSION_LIFETIME, SessionRecord,
     UserRecord, UserStatus, authenticate, dpop::VerifiedProof, open_session,
 };
-use usher_types::{DeviceId, SecretToken, TokenId, TokenKind, UserId};
+use usher_types::{DeviceId, Permission, SecretToken, TeamRole, TeamRoles, TokenId, TokenKind, UserId};
 
 use crate::fixture::{NOW, TestLogin, alice, check, key, laptop, prove, request, session_token};
 
 /// Everything that a request of a signed-in user consists of.
 struct SignedIn {
     user: UserRecord,
+    team_roles: TeamRoles,
     device: DeviceRecord,
     session: SessionRecord,
     token: SecretToken,
@@ -23,7 +24,7 @@ impl SignedIn {
         let (user, token) = (alice(), session_token(1));
         let device = laptop(user.id, key(1).public().thumbprint());
         let session = open_session(TestLogin(user.id), &device, &token, NOW).unwrap();
-        Self { user, device, session, token }
+        Self { user, team_roles: TeamRoles::default(), device, session, token }
     }
 
     fn proof(&self) -> VerifiedProof {
@@ -32,7 +33,15 @@ impl SignedIn {
     }
 
     fn authenticate(&self) -> Result<usher_identity::AuthenticatedUser, AuthenticationError> {
-        authenticate(&self.user, &self.device, &self.session, &self.token, &self.proof(), NOW)
+        authenticate(
+            &self.user,
+            &self.team_roles,
+            &self.device,
+            &self.session,
+            &self.token,
+            &self.proof(),
+            NOW,
+        )
     }
 }
 
@@ -45,7 +54,7 @@ fn refuses(change: impl FnOnce(&mut SignedIn), expected: AuthenticationError) {
 
 #[test]
 fn opens_for_the_user_that_signed_in() {
-    let SignedIn { user, device, session, token } = SignedIn::new();
+    let SignedIn { user, device, session, token, .. } = SignedIn::new();
     assert_eq!((session.user_id, session.device_id), (user.id, device.id));
     assert_eq!((session.token_id, session.token_hash), (token.id(), token.hash()));
     assert_eq!(session.expires_at, NOW.saturating_add(SESSION_LIFETIME));
@@ -77,7 +86,11 @@ fn recognizes_its_user_on_its_device() {
     assert_eq!(user.device_id(), signed_in.device.id);
     assert_eq!(user.session_id(), signed_in.session.id);
     assert_eq!(user.unix_user_name().as_str(), "alice");
-    assert!(user.on_approved_device().unwrap().into_team_admin().is_err());
+    for permission in Permission::ALL {
+        let user = signed_in.authenticate().unwrap().on_approved_device().unwrap();
+        let refused = user.with_permission(permission).unwrap_err().to_string();
+        assert!(refused.contains("owner"), "{refused}");
+    }
 }
 
 #[test]
@@ -97,7 +110,15 @@ fn refuses_a_stolen_token_with_another_key() {
     let stolen = SignedIn::new();
     let request = request(Some(&stolen.token));
     let proof = check(&prove(&key(2), &request), &request).unwrap();
-    let refused = authenticate(&stolen.user, &stolen.device, &stolen.session, &stolen.token, &proof, NOW);
+    let refused = authenticate(
+        &stolen.user,
+        &stolen.team_roles,
+        &stolen.device,
+        &stolen.session,
+        &stolen.token,
+        &proof,
+        NOW,
+    );
     assert_eq!(refused.unwrap_err(), AuthenticationError::Proof);
 }
 
@@ -106,9 +127,9 @@ fn refuses_a_proof_that_was_made_without_the_token() {
     let signed_in = SignedIn::new();
     let request = request(None);
     let proof = check(&prove(&key(1), &request), &request).unwrap();
-    let SignedIn { user, device, session, token } = &signed_in;
+    let SignedIn { user, team_roles, device, session, token } = &signed_in;
     assert_eq!(
-        authenticate(user, device, session, token, &proof, NOW).unwrap_err(),
+        authenticate(user, team_roles, device, session, token, &proof, NOW).unwrap_err(),
         AuthenticationError::Proof
     );
 }
@@ -139,11 +160,20 @@ fn a_pending_device_is_recognized_but_not_approved() {
 }
 
 #[test]
-fn only_an_administrator_becomes_one() {
+fn has_the_permissions_of_its_roles_and_no_other() {
     let mut signed_in = SignedIn::new();
-    signed_in.user.team_admin = true;
-    let admin = signed_in.authenticate().unwrap().on_approved_device().unwrap().into_team_admin().unwrap();
-    assert_eq!(admin.user().user_id(), signed_in.user.id);
+    for role in TeamRole::ALL {
+        signed_in.team_roles = role.into();
+        for permission in Permission::ALL {
+            let user = signed_in.authenticate().unwrap().on_approved_device().unwrap();
+            let permitted = user.with_permission(permission);
+            assert_eq!(permitted.is_ok(), role.permits(permission), "{role} {permission:?}");
+            if let Ok(permitted) = permitted {
+                assert_eq!(permitted.user().user_id(), signed_in.user.id);
+                assert_eq!(permitted.permission(), permission);
+            }
+        }
+    }
 }
 
 #[test]
@@ -153,7 +183,9 @@ fn is_checked_again_on_the_rows_of_the_moment() {
     let again = |change: fn(&mut SignedIn), now| {
         let mut rows = SignedIn::new();
         change(&mut rows);
-        approved.check_again(&rows.user, &rows.device, &rows.session, now).map(|user| user.user().user_id())
+        approved
+            .check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, now)
+            .map(|user| user.user().user_id())
     };
     assert_eq!(again(|_| (), NOW), Ok(before.user.id));
     let cases: [(fn(&mut SignedIn), _); 7] = [

@@ -14,7 +14,8 @@ use usher_policy::{
     ServerFacts, authorize,
 };
 use usher_types::{
-    ConnectionId, DeviceId, GroupId, ProjectId, SecretToken, ServerId, TokenId, TokenKind, UnixTime, UserId,
+    ConnectionId, DeviceId, GroupId, ProjectId, SecretToken, ServerId, TeamRole, TokenId, TokenKind,
+    UnixTime, UserId,
 };
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_790_000_000);
@@ -73,7 +74,7 @@ pub(crate) fn alice(auth_time: UnixTime, amr: Vec<AuthenticationMethod>) -> Appr
         unix_user_name: "alice".parse().unwrap(),
         status: UserStatus::Active,
         // Administering the team gives no access to servers.
-        team_admin: true,
+        team_role: TeamRole::Owner,
         connector_id: None,
         created_at: NOW,
     };
@@ -93,7 +94,10 @@ pub(crate) fn alice(auth_time: UnixTime, amr: Vec<AuthenticationMethod>) -> Appr
         ProofRequest { method: "GET", htu: "https://b/v1/me", query: "", body: b"", token: Some(&token) };
     let proof = make(&key, &request, Jti::new([1; 16]), Some(&nonces.issue(NOW)), NOW);
     let proof = verify(&proof, &request, &nonces, NOW, &PortableVerifier).unwrap();
-    authenticate(&user, &device, &session, &token, &proof, NOW).unwrap().on_approved_device().unwrap()
+    authenticate(&user, &user.team_role.into(), &device, &session, &token, &proof, NOW)
+        .unwrap()
+        .on_approved_device()
+        .unwrap()
 }
 
 pub(crate) fn assignment(seed: u8, name: &str, access: bool, admin: bool) -> Assignment {

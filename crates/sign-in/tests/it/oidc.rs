@@ -8,7 +8,7 @@ use usher_identity::{GroupsFault, Login as _, UserRecord, UserStatus};
 use usher_sign_in::oidc::{
     Callback, ExternalIdFrom, GroupsClaim, Provider, ProviderError, ProviderSettings, TokenError,
 };
-use usher_types::{ConnectorId, UnixTime, UserId};
+use usher_types::{ConnectorId, TeamRole, UnixTime, UserId};
 
 use crate::{
     NOW,
@@ -47,7 +47,7 @@ async fn a_good_token_says_who_it_is_and_how() {
         display_name: "Alice".parse().unwrap(),
         unix_user_name: "alice".parse().unwrap(),
         status: UserStatus::Active,
-        team_admin: false,
+        team_role: TeamRole::Member,
         connector_id: Some(connector_id),
         created_at: NOW,
     };

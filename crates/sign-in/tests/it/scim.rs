@@ -341,7 +341,7 @@ mod replace {
     #[test]
     fn internal_attributes_of_a_body_are_not_read() {
         let read = user(json!({
-            "userName": "a", "id": "usr_1", "team_admin": true, "status": "active", "unix_user_name": "root",
+            "userName": "a", "id": "usr_1", "team_role": "owner", "status": "active", "unix_user_name": "root",
             "connector_id": "idp_1", "password": "secret", "roles": [{"value": "owner"}],
             "groups": [{"value": "grp_1"}], "meta": {"created": "2020-01-01T00:00:00Z"},
         }));

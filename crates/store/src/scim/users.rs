@@ -8,7 +8,7 @@ use usher_identity::{
     UserRecord, UserStatus, naming,
     scim::{AttributeError, Attributes, ResourceType},
 };
-use usher_types::{ConnectorId, ExternalId, GroupId, UnixTime, UserId};
+use usher_types::{ConnectorId, ExternalId, GroupId, TeamRole, UnixTime, UserId};
 
 use super::{ListError, Listing, Page, filter, key};
 use crate::{
@@ -20,11 +20,11 @@ use crate::{
 };
 
 statements! {
-    BY_ID = "SELECT u.id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin, u.connector_id,
+    BY_ID = "SELECT u.id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_role, u.connector_id,
             u.created_at, s.attributes, s.version, s.changed_at
         FROM scim_users s JOIN users u ON u.id = s.user_id WHERE s.connector_id = $1 AND s.user_id = $2";
     COUNT = "SELECT COUNT(*) AS total FROM scim_users s JOIN users u ON u.id = s.user_id WHERE s.connector_id = $1";
-    SELECT = "SELECT u.id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_admin, u.connector_id,
+    SELECT = "SELECT u.id, u.user_name, u.display_name, u.unix_user_name, u.status, u.team_role, u.connector_id,
             u.created_at, s.attributes, s.version, s.changed_at
         FROM scim_users s JOIN users u ON u.id = s.user_id WHERE s.connector_id = $1";
     NAMED = "SELECT user_id FROM scim_users WHERE connector_id = $1 AND user_name_key = $2";
@@ -221,7 +221,7 @@ async fn new_user(
         display_name,
         unix_user_name,
         status: UserStatus::Active,
-        team_admin: false,
+        team_role: TeamRole::Member,
         connector_id: Some(connector),
         created_at: now,
     })
@@ -230,7 +230,7 @@ async fn new_user(
 fn changed(error: ChangeUserError) -> WriteUserError {
     match error {
         ChangeUserError::Store(error) => WriteUserError::Store(error),
-        error @ ChangeUserError::LastAdmin(_) => WriteUserError::Change(error),
+        error @ ChangeUserError::LastOwner(_) => WriteUserError::Change(error),
     }
 }
 

@@ -9,6 +9,7 @@ use usher_store::{
     sessions,
     users::{self, ChangeUserError, CreateUserError, UserChange},
 };
+use usher_types::TeamRole;
 
 use crate::support::{Db, NOW, admin, group, project, session, user, user_record};
 
@@ -17,7 +18,7 @@ fn disable() -> UserChange {
 }
 
 fn demote() -> UserChange {
-    UserChange { team_admin: Some(false), ..UserChange::default() }
+    UserChange { team_role: Some(TeamRole::Member), ..UserChange::default() }
 }
 
 #[tokio::test]
@@ -30,10 +31,10 @@ async fn the_last_active_administrator_stays() {
 
     for change in [disable(), demote()] {
         let error = users::update(&mut tx, &first, &change, NOW).await.unwrap_err();
-        assert!(matches!(error, ChangeUserError::LastAdmin(_)), "{error}");
+        assert!(matches!(error, ChangeUserError::LastOwner(_)), "{error}");
     }
     let error = users::delete(&mut tx, &first).await.unwrap_err();
-    assert!(matches!(error, ChangeUserError::LastAdmin(_)), "{error}");
+    assert!(matches!(error, ChangeUserError::LastOwner(_)), "{error}");
 
     let enable = UserChange { status: Some(UserStatus::Active), ..UserChange::default() };
     users::update(&mut tx, &second, &enable, NOW).await.unwrap();

@@ -10,7 +10,7 @@ use usher_store::{
     users::{self, UserChange},
 };
 use usher_testkit::{NOW, fixture};
-use usher_types::{LockReason, ServerId};
+use usher_types::{LockReason, ServerId, TeamRole};
 
 use crate::{
     support::{Db, admin, session, user},
@@ -86,7 +86,7 @@ async fn documents_say_what_is_locked() {
     // Around the rule that an administrator must be left: this team has none.
     let mut tx = world.store.begin().await.unwrap();
     let set = locks::set(&mut tx, Target::User(fixture::user(1)), &reason("x"), fixture::user(9), NOW).await;
-    assert!(matches!(set, Err(SetLockError::LastAdmin)));
+    assert!(matches!(set, Err(SetLockError::LastOwner)));
     tx.commit().await.unwrap();
     assert_eq!(snapshot().await, (true, true, true));
 }
@@ -108,7 +108,7 @@ async fn somebody_is_left_who_can_lift_locks() {
     let mut tx = db.store.begin().await.unwrap();
     assert!(lock(&mut tx, Target::User(ben.id)).await);
     let again = locks::set(&mut tx, Target::User(ann.id), &reason("x"), ben.id, NOW).await;
-    assert!(matches!(again, Err(SetLockError::LastAdmin)));
+    assert!(matches!(again, Err(SetLockError::LastOwner)));
     drop(tx);
 
     // Neither by way of the device, nor by disabling who is not locked.
@@ -119,10 +119,10 @@ async fn somebody_is_left_who_can_lift_locks() {
     let own = devices::of_user(&mut tx, ann.id).await.unwrap();
     let device = Target::Device(own[0].record.id);
     let set = locks::set(&mut tx, device, &reason("x"), ann.id, NOW).await;
-    assert!(matches!(set, Err(SetLockError::LastAdmin)));
+    assert!(matches!(set, Err(SetLockError::LastOwner)));
     drop(tx);
     let mut tx = db.store.begin().await.unwrap();
-    let change = UserChange { team_admin: Some(false), ..UserChange::default() };
+    let change = UserChange { team_role: Some(TeamRole::Member), ..UserChange::default() };
     assert!(users::update(&mut tx, &ann, &change, NOW).await.is_err());
 }
 

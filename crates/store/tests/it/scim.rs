@@ -19,7 +19,7 @@ use usher_store::{
     },
     sessions, users,
 };
-use usher_types::{ConnectorId, GroupId, Sha256, TokenId, UnixTime, UserId};
+use usher_types::{ConnectorId, GroupId, Sha256, TeamRole, TokenId, UnixTime, UserId};
 
 use crate::support::{Db, NOW, admin, project, session, unique, user, user_record};
 
@@ -72,7 +72,7 @@ async fn names_are_made_once_and_follow_nothing() {
 
     let alice = provision(&mut tx, &okta, &json!({"userName": "alice@example.com", "externalId": "1"})).await;
     assert_eq!(names(&alice), ("alice2".to_owned(), "alice2".to_owned()));
-    assert!(!alice.user.team_admin);
+    assert_eq!(alice.user.team_role, TeamRole::Member);
     assert_eq!(alice.user.connector_id, Some(okta.id));
     let root = provision(&mut tx, &okta, &json!({"userName": "root", "displayName": "The: Root"})).await;
     assert_eq!(names(&root), ("root2".to_owned(), "root2".to_owned()));
@@ -178,7 +178,7 @@ async fn the_last_administrator_stays() {
     let mut tx = db.store.begin().await.unwrap();
     let okta = connector(&mut tx, "okta").await;
     let alice = provision(&mut tx, &okta, &json!({"userName": "alice"})).await;
-    let promote = users::UserChange { team_admin: Some(true), ..users::UserChange::default() };
+    let promote = users::UserChange { team_role: Some(TeamRole::Owner), ..users::UserChange::default() };
     users::update(&mut tx, &alice.user, &promote, NOW).await.unwrap();
     let alice = scim_users::by_id(&mut tx, okta.id, alice.user.id).await.unwrap().unwrap();
     let inactive = said(&json!({"userName": "alice", "active": false}));

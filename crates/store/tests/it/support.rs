@@ -10,7 +10,7 @@ use usher_store::{
     AdminSudo, CertificateType, Conn, PortForwarding, Store, WriteTx, devices, groups, projects, sessions,
     users,
 };
-use usher_types::{DeviceId, GroupId, ProjectId, SessionId, Sha256, TokenId, UnixTime, UserId};
+use usher_types::{DeviceId, GroupId, ProjectId, SessionId, Sha256, TeamRole, TokenId, UnixTime, UserId};
 
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_790_000_000);
 
@@ -130,7 +130,7 @@ pub(crate) fn user_record(name: &str) -> UserRecord {
         display_name: name.parse().unwrap(),
         unix_user_name: name.replace('.', "-").parse().unwrap(),
         status: UserStatus::Active,
-        team_admin: false,
+        team_role: TeamRole::Member,
         connector_id: None,
         created_at: NOW,
     }
@@ -143,7 +143,7 @@ pub(crate) async fn user(tx: &mut WriteTx, name: &str) -> UserRecord {
 }
 
 pub(crate) async fn admin(tx: &mut WriteTx, name: &str) -> UserRecord {
-    let user = UserRecord { team_admin: true, ..user_record(name) };
+    let user = UserRecord { team_role: TeamRole::Owner, ..user_record(name) };
     users::create(tx, &user).await.unwrap();
     user
 }

@@ -12,7 +12,7 @@ use usher_store::{
     tokens, users,
 };
 use usher_testkit::{NOW, fixture};
-use usher_types::{HostName, SecretToken, ServerId, Sha256, Thumbprint, TokenKind, UnixTime};
+use usher_types::{HostName, SecretToken, ServerId, Sha256, TeamRole, Thumbprint, TokenKind, UnixTime};
 
 use crate::support::{new_address, open};
 
@@ -175,7 +175,7 @@ fn user(number: u16, name: &str) -> UserRecord {
         display_name: name.parse().unwrap(),
         unix_user_name: name.parse().unwrap(),
         status: UserStatus::Active,
-        team_admin: false,
+        team_role: TeamRole::Member,
         connector_id: None,
         created_at: NOW,
     }
