@@ -7,6 +7,7 @@ mod device;
 mod enroll;
 mod idp;
 mod kms;
+mod scim;
 mod stream;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -110,6 +111,8 @@ pub(crate) enum Visit {
         /// Where to write how it is reached.
         told: PathBuf,
     },
+    /// Say something over SCIM, as an identity provider does.
+    Scim(scim::Request),
     /// Redeem one enrollment token with many keys at once, then again with the key that won.
     Redeem {
         /// The pasted token.
@@ -158,6 +161,7 @@ pub(crate) fn run(visit: Visit) -> Result<()> {
                 device::call(&dir, &method, &path, body.as_deref()).await
             }
             Visit::Browse(person) => idp::browse(&person),
+            Visit::Scim(request) => scim::send(request).await,
             Visit::Balance { .. } | Visit::Idp(_) | Visit::Kms { .. } => Ok(Value::Null),
             Visit::Redeem { token, count, name } => enroll::redeem(&token, count, &name).await,
         }

@@ -8,7 +8,7 @@ mod custody;
 mod enrollment;
 mod fleet;
 mod hops;
-mod leaving;
+pub(super) mod leaving;
 mod locks;
 mod network;
 mod rotation;
@@ -172,10 +172,16 @@ const KMS: &[Check] = &[
 ];
 
 /// What is looked at besides when there is an identity provider.
-const IDP: &[Check] = &[Check {
-    name: "identity provider: signed in there with a real browser, then usher ssh target-1",
-    run: idp::signs_in,
-}];
+const IDP: &[Check] = &[
+    Check {
+        name: "identity provider: signed in there with a real browser, then usher ssh target-1",
+        run: idp::signs_in,
+    },
+    Check {
+        name: "identity provider: deactivated there (SCIM): the open session on target-1 ends",
+        run: idp::leaves,
+    },
+];
 
 /// Every check after the bring-up. The last one of [`ALL`] stays the last: the agents are gone after it.
 pub(super) fn of(variant: Variant) -> impl Iterator<Item = &'static Check> {

@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Value, json};
 use usher_testkit::{
     browser,
     idp::{CLIENT_ID, CLIENT_SECRET},
 };
 
 use super::{
+    checks::leaving::SOON,
     report::Report,
     stack::{PROJECT, SERVERS, Stack, URL, text},
 };
-use crate::{clock, process::Cmd, workspace};
+use crate::{
+    clock::{self, Stopwatch},
+    process::Cmd,
+    workspace,
+};
 
 /// Where the provider is: on the broker's host, under a name of its own.
 const ISSUER: &str = "https://idp.lab.test:9443";
@@ -140,6 +145,50 @@ pub(super) fn signs_in(stack: &mut Stack) -> Result<String> {
         bail!("{who}");
     }
     Ok(format!("{who} on target-1; the browser at {}: {}", text(&outcome, "host")?, text(&outcome, "text")?))
+}
+
+/// The provider's directory says that somebody has left, as Entra spells it, while a session of theirs is open.
+pub(super) fn leaves(stack: &mut Stack) -> Result<String> {
+    let created =
+        stack.admin(&["scim-token", "create", "--connector", "example", "--description", "directory"])?;
+    let place = "/root/scim-token";
+    stack.client()?.write(place, 0o600, &text(&created, "token")?)?;
+    let say = |method: &str, path: &str, body: &Value| -> Result<Value> {
+        let (url, body) = (format!("{URL}/scim/v2{path}"), body.to_string());
+        let arguments = ["scim", "--token-file", place, "--method", method, "--url", &url, "--body", &body];
+        stack.visit("client", &arguments)
+    };
+    let user = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": format!("{NEWCOMER}@example.test"), "externalId": NEWCOMER, "active": true,
+    });
+    let known = say("POST", "/Users", &user)?;
+    let Some(id) = known.pointer("/body/id").and_then(Value::as_str) else {
+        bail!("not provisioned: {known}")
+    };
+
+    let open = ["ssh", "target-1", "--", "echo", "here;", "sleep", "600"];
+    let mut session = stack.usher(NEWCOMER, &open)?.start()?;
+    clock::wait_for_ok("the session", clock::PATIENCE, || {
+        if session.text().contains("here") { Ok(()) } else { bail!("{}", session.text()) }
+    })?;
+    let left = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "Replace", "path": "active", "value": "False"}],
+    });
+    let watch = Stopwatch::start();
+    let answer = say("PATCH", &format!("/Users/{id}"), &left)?;
+    if answer.pointer("/body/active") != Some(&Value::Bool(false)) {
+        bail!("still active: {answer}");
+    }
+    let answered = watch.ms();
+    let status = session.wait(SOON)?;
+    let ended = watch.ms();
+    if status == 0 {
+        bail!("the session came to an end of its own");
+    }
+    stack.usher(NEWCOMER, &["ssh", "target-1", "--", "true"])?.output()?.exits_with(255)?;
+    Ok(format!("answered after {answered} ms; the session ended after {ended} ms, and no other was opened"))
 }
 
 pub(super) fn install() {

@@ -104,7 +104,7 @@ impl Stack {
     /// Runs one of xtask's programs inside a host and reads what it prints.
     pub(super) fn visit(&self, host: &str, args: &[&str]) -> Result<Value> {
         let (what, rest) = args.split_first().context("visit what?")?;
-        let browser = ["set-up", "sign-in", "device"].contains(what);
+        let browser = ["set-up", "sign-in", "device", "scim"].contains(what);
         let root: &[&str] = if browser { &["--root", ROOT] } else { &[] };
         let printed = self.host(host)?.xtask([&["visit", what], root, rest].concat()).read()?;
         serde_json::from_str(&printed).with_context(|| format!("no JSON: {printed}"))

@@ -47,17 +47,18 @@ pub(super) struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
+/// Believes the one root, and goes nowhere by itself.
+pub(super) fn client(settings: &Settings) -> Result<reqwest::Client> {
+    let pem =
+        std::fs::read(&settings.root).with_context(|| format!("cannot read {}", settings.root.display()))?;
+    let root = reqwest::Certificate::from_pem(&pem)?;
+    let none = reqwest::redirect::Policy::none();
+    Ok(reqwest::Client::builder().tls_certs_only([root]).redirect(none).no_proxy().build()?)
+}
+
 impl Browser {
     pub(super) fn new(settings: &Settings) -> Result<Self> {
-        let pem = std::fs::read(&settings.root)
-            .with_context(|| format!("cannot read {}", settings.root.display()))?;
-        let root = reqwest::Certificate::from_pem(&pem)?;
-        let http = reqwest::Client::builder()
-            .tls_certs_only([root])
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self { http, cookies: BTreeMap::new() })
+        Ok(Self { http: client(settings)?, cookies: BTreeMap::new() })
     }
 
     pub(super) async fn get(&mut self, url: Url) -> Result<Page> {

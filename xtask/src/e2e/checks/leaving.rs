@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long the agents may take.
-pub(super) const SOON: Duration = Duration::from_secs(60);
+pub(in crate::e2e) const SOON: Duration = Duration::from_secs(60);
 
 /// Somebody at work: a session that is open, a certificate that is valid.
 pub(super) struct AtWork {
