@@ -12,6 +12,7 @@ mod fault;
 mod groups;
 mod keys;
 pub(crate) mod locks;
+mod passkeys;
 mod project_groups;
 mod projects;
 mod scim_tokens;
@@ -22,7 +23,7 @@ mod users;
 use axum::Router;
 use usher_api::ErrorCode;
 use usher_audit::{Actor, Event, Record};
-use usher_identity::{AuthenticationError, PermittedUser, UserRecord};
+use usher_identity::{ApprovedUser, AuthenticationError, PermittedUser, UserRecord};
 use usher_store::{StoreError, WriteTx, sessions, team_roles};
 use usher_types::{Permission, TeamRoles, UserId};
 
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(groups::routes())
         .merge(keys::routes())
         .merge(locks::routes())
+        .merge(passkeys::routes())
         .merge(project_groups::routes())
         .merge(projects::routes())
         .merge(scim_tokens::routes())
@@ -57,21 +59,27 @@ struct Change {
 
 /// Begins a change. The caller's session, device and role are read again inside the transaction.
 async fn begin(app: &AppState, admin: &PermittedUser, info: RequestInfo) -> Result<Change, ApiError> {
+    let (change, caller) = begin_own(app, admin.approved(), info).await?;
+    let _admin = caller.with_permission(admin.permission())?;
+    Ok(change)
+}
+
+/// The same for what is a user's own.
+async fn begin_own(
+    app: &AppState,
+    caller: &ApprovedUser,
+    info: RequestInfo,
+) -> Result<(Change, ApprovedUser), ApiError> {
     let mut tx = app.store().begin().await?;
-    let token = admin.user().token_id();
+    let token = caller.user().token_id();
     let rows = sessions::caller(&mut tx, token).await?.ok_or(AuthenticationError::SessionEnded)?;
-    let approved = admin.approved();
-    locks::refuse_locked(&mut tx, approved).await?;
-    let approved =
-        approved.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, info.now)?;
-    let admin = approved.with_permission(admin.permission())?;
-    let caller = admin.user();
-    let actor = Actor::User {
-        user_id: caller.user_id(),
-        device_id: Some(caller.device_id()),
-        session_id: Some(caller.session_id()),
-    };
-    Ok(Change { tx, actor, caller: caller.user_id(), roles: rows.team_roles, info })
+    locks::refuse_locked(&mut tx, caller).await?;
+    let caller = caller.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, info.now)?;
+    let user = caller.user();
+    let user_id = user.user_id();
+    let actor =
+        Actor::User { user_id, device_id: Some(user.device_id()), session_id: Some(user.session_id()) };
+    Ok((Change { tx, actor, caller: user_id, roles: rows.team_roles, info }, caller))
 }
 
 impl Change {

@@ -1,4 +1,5 @@
-//! The pages that people see: sign in, also by an identity provider, and set up. Server-rendered, no script, usable with a keyboard and a screen reader.
+//! The pages that people see: sign in, also by an identity provider, and set up. Server-rendered, usable
+//! without script, with a keyboard and a screen reader; passkeys need a script, which is all that it is for.
 //!
 //! A page hands the browser what it needs back as one sealed value ([`sealed`]), so nothing is stored for people who
 //! only look. Sessions are not opened here: a good sign-in ends in an authorization code for the program that asked.
@@ -6,6 +7,7 @@
 mod authorize;
 mod headers;
 mod join;
+mod passkey;
 mod provider;
 mod sealed;
 mod set_up;
@@ -28,19 +30,24 @@ use crate::{AppState, error::ApiError};
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .merge(authorize::routes())
+        .merge(passkey::routes())
         .merge(provider::routes())
         .merge(set_up::routes())
         .layer(middleware::from_fn(headers::secure))
-        .route("/assets/usher.css", get(stylesheet))
+        .route("/assets/usher.css", get(async || asset("text/css; charset=utf-8", STYLES)))
+        .route("/assets/passkey.js", get(async || asset("text/javascript; charset=utf-8", PASSKEY_SCRIPT)))
 }
 
-async fn stylesheet() -> impl IntoResponse {
+const STYLES: &str = include_str!("../templates/usher.css");
+const PASSKEY_SCRIPT: &str = include_str!("../templates/passkey.js");
+
+fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
     let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "public, max-age=3600"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, include_str!("../templates/usher.css"))
+    (headers, text)
 }
 
 /// The TCP peer.
@@ -112,4 +119,17 @@ pub(crate) fn nothing_here(app: &AppState, status: StatusCode) -> Response {
 fn render(status: StatusCode, page: &impl Template) -> Result<Response, PageError> {
     let html = page.render().map_err(ApiError::internal)?;
     Ok((status, Html(html)).into_response())
+}
+
+/// Renders a page that loads the script for passkeys where there can be any.
+fn render_with_script(
+    app: &AppState,
+    status: StatusCode,
+    page: &impl Template,
+) -> Result<Response, PageError> {
+    let mut response = render(status, page)?;
+    if app.relying_party().is_some() {
+        response.extensions_mut().insert(headers::Script);
+    }
+    Ok(response)
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use url::Url;
 use usher_identity::dpop::{NonceKey, NonceKeys};
 use usher_keystore::{KeyLabel, Keystore, LoadError, Purpose, SealKeyError, SigningKey};
+use usher_sign_in::passkey::RelyingParty;
 use usher_store::{Conn, KeyPurpose, Store, StoreError, keys as stored, team};
 use usher_types::{Sha256, TeamSlug, UnixTime};
 
@@ -83,6 +84,7 @@ struct Inner {
     limits: Limits,
     nonces: ArcSwap<NonceKeys>,
     providers: Providers,
+    relying_party: Option<RelyingParty>,
     origin: String,
     signatures: Signatures,
     stopping: watch::Sender<bool>,
@@ -147,6 +149,7 @@ impl AppState {
             limits: Limits::new(&config.limits),
             nonces: ArcSwap::from_pointee(nonces),
             providers: Providers::default(),
+            relying_party: RelyingParty::new(&config.public_url, &team).ok(),
             origin: config.origin(),
             signatures: Signatures::new(started),
             stopping: watch::Sender::new(false),
@@ -277,6 +280,11 @@ impl AppState {
     /// Clients of identity providers.
     pub(crate) fn providers(&self) -> &Providers {
         &self.0.providers
+    }
+
+    /// This broker as authenticators know it; none at an address without a name.
+    pub(crate) fn relying_party(&self) -> Option<&RelyingParty> {
+        self.0.relying_party.as_ref()
     }
 
     /// Counters of unauthenticated failures.

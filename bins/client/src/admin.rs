@@ -14,6 +14,7 @@ pub mod device;
 pub mod group;
 mod keys;
 pub mod lock;
+pub mod passkey;
 pub mod project;
 pub mod scim_token;
 pub mod server;

@@ -114,6 +114,9 @@ pub enum Command {
     Login(login::LoginOptions),
     /// Sign out, and forget the session
     Logout,
+    /// Passkeys, with which people sign in at a browser
+    #[command(subcommand)]
+    Passkey(admin::passkey::PasskeyCommand),
     /// Projects
     #[command(subcommand)]
     Project(admin::project::ProjectCommand),
@@ -266,6 +269,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Locks => admin::lock::locks(&context),
         Command::Login(options) => login::run(&context, &options),
         Command::Logout => login::sign_out(&context),
+        Command::Passkey(command) => admin::passkey::run(&context, &command),
         Command::Project(command) => admin::project::run(&context, command),
         Command::Projects => admin::project::run(&context, admin::project::ProjectCommand::List),
         Command::Proxy(command) => proxy::run(&context, &command),

@@ -1,5 +1,6 @@
 //! A method for every endpoint of the API, by topic. `tests` compare this list with the API's own table.
 
+mod passkeys;
 mod providers;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod endpoint;
 mod fleet;
 mod keys;
 mod locks;
+mod passkeys;
 mod scim;
 
 pub use access::{Address, ClientCertificate, Connection, ConnectionRequest, Leg, Purpose, Route};
@@ -34,4 +35,5 @@ pub use fleet::{
 };
 pub use keys::{Key, KeyCustody, KeyKind, KeyState, RetireKeys, RotateKey};
 pub use locks::{Lock, LockKind, SetLock};
+pub use passkeys::{Passkey, UpdatePasskey};
 pub use scim::{CreateScimToken, CreatedScimToken, ScimToken};

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use usher_types::{
     ConnectionId, ConnectorId, ConnectorName, DeviceId, DeviceName, DisplayName, GroupId, GroupName,
-    HostName, Label, LockReason, LoginName, ProjectId, ProjectSlug, SealKeyId, ServerId, SessionId, Sha256,
-    TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
+    HostName, Label, LockReason, LoginName, PasskeyId, ProjectId, ProjectSlug, SealKeyId, ServerId,
+    SessionId, Sha256, TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
 };
 
 use crate::{
@@ -311,6 +311,35 @@ events! {
         /// SHA-256 of the last checkpoint's bytes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Sha256>,
+    }
+    /// A user has one more passkey.
+    PasskeyRegister = "passkey.register" {
+        /// The passkey.
+        passkey_id: PasskeyId,
+        /// Its owner.
+        user_id: UserId,
+        /// What the owner calls it.
+        passkey_name: DisplayName,
+    }
+    /// A passkey is worth nothing from now on.
+    PasskeyRemove = "passkey.remove" {
+        /// The passkey.
+        passkey_id: PasskeyId,
+        /// Its owner.
+        user_id: UserId,
+        /// What the owner called it.
+        passkey_name: DisplayName,
+    }
+    /// A passkey got another name.
+    PasskeyRename = "passkey.rename" {
+        /// The passkey.
+        passkey_id: PasskeyId,
+        /// Its owner.
+        user_id: UserId,
+        /// What the owner calls it now.
+        passkey_name: DisplayName,
+        /// What the owner called it before.
+        before: DisplayName,
     }
     /// A project was made.
     ProjectCreate = "project.create" {

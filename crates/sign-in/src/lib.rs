@@ -1,5 +1,5 @@
-//! How people prove who they are: to Usher's own directory with a password and a time-based one-time code, or to the
-//! team's identity provider ([`oidc`]).
+//! How people prove who they are: to Usher's own directory with a password and a time-based one-time code or with a
+//! passkey ([`passkey`]), or to the team's identity provider ([`oidc`]).
 //!
 //! Logic over rows that the caller brings: nothing here reads a clock or a database, and only [`oidc`] asks the network.
 //! The result is a
@@ -41,6 +41,7 @@ mod code;
 mod failures;
 mod login;
 pub mod oidc;
+pub mod passkey;
 mod password;
 pub mod scim;
 mod set_up_code;

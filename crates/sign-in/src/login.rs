@@ -98,6 +98,12 @@ pub enum Refusal {
     /// The user has no password or no second factor yet.
     #[error("the user has not been set up")]
     NotSetUp,
+    /// A passkey has counted less than before: there may be a copy of it.
+    #[error("the passkey's signature counter went back")]
+    PasskeyCounter,
+    /// The answer of a passkey is worth nothing.
+    #[error("the passkey's answer is not good")]
+    PasskeyWrong,
     /// The password is wrong.
     #[error("the password is wrong")]
     PasswordWrong,
@@ -116,6 +122,8 @@ impl Refusal {
             Self::Disabled => "user_disabled",
             Self::Locked => "locked",
             Self::NotSetUp => "not_set_up",
+            Self::PasskeyCounter => "passkey_counter",
+            Self::PasskeyWrong => "passkey_wrong",
             Self::PasswordWrong => "password_wrong",
             Self::UnknownUser => "unknown_user",
         }

@@ -52,6 +52,7 @@ mod issue;
 pub mod keys;
 pub mod locks;
 pub mod named_proofs;
+pub mod passkeys;
 mod postgres;
 pub mod project_groups;
 pub mod project_users;
@@ -110,6 +111,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("keys", keys::STATEMENTS),
         ("locks", locks::STATEMENTS),
         ("named_proofs", named_proofs::STATEMENTS),
+        ("passkeys", passkeys::STATEMENTS),
         ("project_groups", project_groups::STATEMENTS),
         ("project_users", project_users::STATEMENTS),
         ("projects", projects::STATEMENTS),

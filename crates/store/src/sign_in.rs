@@ -8,6 +8,7 @@ use usher_types::{ConnectorId, Sha256, Thumbprint, UnixTime, UserId, UserName};
 use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
+    passkeys,
     row::{Columns, Row, statements, to_json},
     sealed, sessions,
 };
@@ -37,6 +38,7 @@ statements! {
             expires_at = excluded.expires_at";
     FORGET_SET_UP_CODE = "DELETE FROM set_up_codes WHERE user_id = $1";
     FORGET_PASSWORD = "DELETE FROM passwords WHERE user_id = $1";
+    HAS_TOTP = "SELECT 1 FROM totp_secrets WHERE user_id = $1";
     FORGET_TOTP = "DELETE FROM totp_secrets WHERE user_id = $1";
     INSERT_CODE = "INSERT INTO authorization_codes (code_hash, request_hash, user_id, redirect_uri, code_challenge,
             dpop_jkt, auth_time, amr, expires_at, connector_id, acr, idp_session, groups_fault)
@@ -171,6 +173,14 @@ pub async fn set_totp(
     Ok(())
 }
 
+/// Whether a user has an authenticator with one-time codes.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn has_totp(conn: &mut Conn, user_id: UserId) -> Result<bool, StoreError> {
+    Ok(query(HAS_TOTP).bind(user_id.to_string()).fetch_optional(conn).await?.is_some())
+}
+
 /// Whose set-up code it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetUpOwner {
@@ -227,6 +237,7 @@ pub async fn new_set_up_code(
     for sql in [FORGET_PASSWORD, FORGET_TOTP, FORGET_FAILURES, FORGET_CODES] {
         query(sql).bind(&id).execute(tx).await?;
     }
+    passkeys::remove_all(tx, user_id).await?;
     query(NEW_SET_UP_CODE)
         .bind(&id)
         .bind(code_hash.to_string())

@@ -2,15 +2,20 @@
 //! [`crate::idp`] as a person does. Whom it believes is in the certificate store of its home directory.
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
     reason = "for tests only: starts a browser, and a browser that cannot be had is a failed test"
 )]
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::npm::installed;
 
 const PACKAGE: &str = "playwright-core@1.65.1";
 const SCRIPT: &str = include_str!("browser/sign_in.mjs");
+const PASSKEY_SCRIPT: &str = include_str!("browser/passkey.mjs");
 
 /// Installs its driver if need be; starting it needs no network after that.
 ///
@@ -27,9 +32,39 @@ pub fn install() {
 /// What the driver said when it did not get there.
 pub fn sign_in(address: &str, connector: &str, name: &str, names: &str) -> Result<String, String> {
     let home = installed(PACKAGE, "sign_in.mjs", SCRIPT);
-    let output = Command::new("node")
-        .arg(home.join("sign_in.mjs"))
-        .args([address, connector, name, names])
+    let mut command = Command::new("node");
+    ran(command.arg(home.join("sign_in.mjs")).args([address, connector, name, names]))
+}
+
+/// Sets up with a passkey and signs in with it, as `passkey.mjs` says, with this home directory; JSON.
+///
+/// # Errors
+/// What the driver said when it did not get there.
+pub fn passkey(home: &Path, arguments: &[&str]) -> Result<String, String> {
+    let installed = installed(PACKAGE, "passkey.mjs", PASSKEY_SCRIPT);
+    ran(Command::new("node").arg(installed.join("passkey.mjs")).args(arguments).env("HOME", home))
+}
+
+/// Lets a browser with this home directory believe the authority whose certificate is in this PEM file.
+///
+/// # Panics
+/// When the certificate store cannot be made.
+pub fn trust(home: &Path, authority: &Path) {
+    let store = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&store).expect("a directory for certificates");
+    let place = format!("sql:{}", store.display());
+    let file = authority.display().to_string();
+    for arguments in [
+        &["-N", "--empty-password", "-d", &place][..],
+        &["-A", "-t", "C,,", "-n", "team", "-i", &file, "-d", &place],
+    ] {
+        let status = Command::new("certutil").args(arguments).stdin(Stdio::null()).status();
+        assert!(status.expect("this test needs the package libnss3-tools").success(), "{arguments:?}");
+    }
+}
+
+fn ran(command: &mut Command) -> Result<String, String> {
+    let output = command
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("this test needs the package nodejs: {error}"))?;

@@ -12,6 +12,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod authenticator;
 pub mod browser;
 pub mod idp;
 pub mod kms;

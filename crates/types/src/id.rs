@@ -67,6 +67,20 @@ macro_rules! id_types {
             }
         }
 
+        impl $name {
+            /// The UUID as sixteen bytes, for protocols that carry such.
+            #[must_use]
+            pub fn to_bytes(self) -> [u8; 16] {
+                self.0.to_be_bytes()
+            }
+
+            /// The id whose [`Self::to_bytes`] these are.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(u128::from_be_bytes(bytes))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}{}", $prefix, encode(self.0))
@@ -118,6 +132,8 @@ id_types! {
     DeviceId = "dev_", "device";
     /// A group of users.
     GroupId = "grp_", "group";
+    /// A key with which a person signs in at a browser.
+    PasskeyId = "pky_", "passkey";
     /// The authorization scope of a set of servers.
     ProjectId = "prj_", "project";
     /// An enrolled host.

@@ -31,8 +31,8 @@ mod time;
 
 pub use digest::{ParseDigestError, Sha256, Thumbprint};
 pub use id::{
-    ConnectionId, ConnectorId, DeviceId, GroupId, ParseIdError, ProjectId, ServerId, SessionId, TokenId,
-    UserId,
+    ConnectionId, ConnectorId, DeviceId, GroupId, ParseIdError, PasskeyId, ProjectId, ServerId, SessionId,
+    TokenId, UserId,
 };
 pub use name::{
     ConnectorName, DeviceName, DisplayName, ExternalId, GroupName, HostName, Label, LockReason, LoginName,

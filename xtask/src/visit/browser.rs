@@ -140,7 +140,7 @@ impl Page {
     }
 }
 
-/// The first form of a page.
+/// The first form that a page shows without a script.
 struct Form {
     action: String,
     fields: BTreeMap<String, String>,
@@ -148,9 +148,11 @@ struct Form {
 
 impl Form {
     fn find(html: &str) -> Option<Self> {
-        let (_, rest) = html.split_once("<form")?;
-        let (tag, rest) = rest.split_once('>')?;
-        let (body, _) = rest.split_once("</form>")?;
+        let (tag, body) = html.split("<form").skip(1).find_map(|form| {
+            let (tag, rest) = form.split_once('>')?;
+            let (body, _) = rest.split_once("</form>")?;
+            (!tag.split_whitespace().any(|word| word == "hidden")).then_some((tag, body))
+        })?;
         let fields = body
             .split("<input")
             .skip(1)
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn reads_a_form_as_a_browser_does() {
-        let html = r#"<p>x</p><form method="post" action="/sign-in"><input type="hidden" name="request" value="a&#38;b">
+        let html = r#"<p>x</p><form action="/passkey" hidden><input name="key"></form><form method="post" action="/sign-in"><input type="hidden" name="request" value="a&#38;b">
             <label>User <input name="user_name" id="u" required></label><button>Go</button></form><input name="no">"#;
         let form = Form::find(html).unwrap();
         assert_eq!(form.action, "/sign-in");

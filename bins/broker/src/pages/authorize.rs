@@ -30,13 +30,13 @@ use usher_store::{
 use usher_types::{ConnectorName, DeviceId, HostName, Sha256, Thumbprint, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
-use super::{Message, PageError, Peer, render, sealed};
+use super::{Message, PageError, Peer, render, render_with_script, sealed};
 use crate::{AppState, error::ApiError, random};
 
 pub(super) const FORM: &str = "sign-in";
 
 /// Failures take this long, whatever it was: an unknown user writes less to the database than a known one.
-const FAILURE_TIME: Duration = Duration::from_millis(400);
+pub(super) const FAILURE_TIME: Duration = Duration::from_millis(400);
 
 /// Argon2id takes 19 MiB and tens of milliseconds: a flood of sign-ins waits here instead of filling the memory.
 pub(super) static HASHING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
@@ -53,9 +53,20 @@ struct SignInPage<'a> {
     servers: Vec<&'a str>,
     request: &'a str,
     user_name: &'a str,
-    failed: bool,
+    problem: Option<Problem>,
+    /// Whether there can be passkeys at this address.
+    passkeys: bool,
     /// Identity providers that people may sign in by.
     connectors: &'a [ConnectorName],
+}
+
+/// What did not work the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// User name, password or code.
+    Password,
+    /// The passkey.
+    Passkey,
 }
 
 async fn show(
@@ -64,7 +75,7 @@ async fn show(
 ) -> Result<Response, PageError> {
     let Ok(Query(parameters)) = parameters else { return bad_link(&app) };
     match AuthorizationRequest::parse(&parameters) {
-        Ok(request) => page(&app, &request, "", false).await,
+        Ok(request) => page(&app, &request, "", None).await,
         Err(AuthorizationRequestError::ClientId | AuthorizationRequestError::RedirectUri(_)) => {
             bad_link(&app)
         }
@@ -103,11 +114,11 @@ fn bad_link(app: &AppState) -> Result<Response, PageError> {
     render(StatusCode::BAD_REQUEST, &message)
 }
 
-async fn page(
+pub(super) async fn page(
     app: &AppState,
     request: &AuthorizationRequest,
     user_name: &str,
-    failed: bool,
+    problem: Option<Problem>,
 ) -> Result<Response, PageError> {
     let sealed = sealed::seal(app, FORM, request, app.now())?;
     let connectors = connectors::list(&mut *app.store().read().await?).await?.into_iter();
@@ -120,10 +131,11 @@ async fn page(
         servers: request.servers.iter().map(HostName::as_str).collect(),
         request: &sealed,
         user_name,
-        failed,
+        problem,
+        passkeys: app.relying_party().is_some(),
         connectors: &connectors,
     };
-    render(if failed { StatusCode::UNAUTHORIZED } else { StatusCode::OK }, &page)
+    render_with_script(app, if problem.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK }, &page)
 }
 
 #[derive(Deserialize)]
@@ -164,12 +176,13 @@ async fn submit(
         Err((user_id, refusal)) => {
             record_failure(&app, user_id, refusal, peer, now).await?;
             sleep_until(answer_failure_at).await;
-            page(&app, &request, &typed, true).await
+            page(&app, &request, &typed, Some(Problem::Password)).await
         }
     }
 }
 
-type Refused = (Option<UserId>, Refusal);
+/// Who it would have been, when that is known, and why not.
+pub(super) type Refused = (Option<UserId>, Refusal);
 
 /// The device that the request is for, when it is an approved one of the very user whose name was typed. Its thumbprint
 /// cannot be guessed, so attempts on it are limited on their own: whoever fails all the time under somebody's name keeps
@@ -319,7 +332,7 @@ fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
 }
 
 /// Failures of people who exist go into the audit log; guesses at names are only counted.
-async fn record_failure(
+pub(super) async fn record_failure(
     app: &AppState,
     user_id: Option<UserId>,
     refusal: Refusal,

@@ -13,8 +13,15 @@ use url::Url;
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:*; \
                       frame-ancestors 'none'; base-uri 'none'";
 
-const FIXED: [(HeaderName, &str); 5] = [
-    (header::CONTENT_SECURITY_POLICY, POLICY),
+/// The same with the script from here, which asks here.
+const POLICY_WITH_SCRIPT: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                                  form-action 'self' http://127.0.0.1:*; frame-ancestors 'none'; base-uri 'none'";
+
+/// Marks an answer whose page loads the script for passkeys.
+#[derive(Clone, Copy)]
+pub(super) struct Script;
+
+const FIXED: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
     // Not `no-referrer`: browsers then name the origin of a form's post as `null`.
     (header::REFERRER_POLICY, "same-origin"),
@@ -36,6 +43,9 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
 
 /// Adds the headers to one answer.
 pub(super) fn protect(response: &mut Response) {
+    let script = response.extensions_mut().remove::<Script>();
+    let policy = script.map_or(POLICY, |Script| POLICY_WITH_SCRIPT);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     for (name, value) in FIXED {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -41,8 +41,22 @@ pub(super) fn seal(
     content: &impl Serialize,
     now: UnixTime,
 ) -> Result<String, ApiError> {
+    seal_for(app, form, content, LIFETIME, now)
+}
+
+/// The same for another while.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(super) fn seal_for(
+    app: &AppState,
+    form: &str,
+    content: &impl Serialize,
+    lifetime: Duration,
+    now: UnixTime,
+) -> Result<String, ApiError> {
     let unique = BASE64URL_NOPAD.encode(&random::bytes::<16>()?);
-    let envelope = Envelope { expires_at: now.saturating_add(LIFETIME), unique, content };
+    let envelope = Envelope { expires_at: now.saturating_add(lifetime), unique, content };
     let bytes = Zeroizing::new(serde_json::to_vec(&envelope).map_err(ApiError::internal)?);
     let sealed = app.keystore().seal(&label(form), &bytes).map_err(ApiError::internal)?;
     Ok(BASE64URL_NOPAD.encode(&sealed))

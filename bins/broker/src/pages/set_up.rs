@@ -1,5 +1,5 @@
-//! `/set-up`: with a one-time code a person chooses a password and connects an authenticator. Nothing is stored before
-//! both are proved; the code is used up in the same transaction.
+//! `/set-up`: with a one-time code a person chooses a password and a second factor, an authenticator or a passkey. Nothing is
+//! stored before both are proved; the code is used up in the same transaction.
 
 use askama::Template;
 use axum::{
@@ -15,18 +15,30 @@ use serde::{Deserialize, Serialize};
 use usher_audit::{Actor, Event, Record};
 use usher_identity::UserStatus;
 use usher_keystore::{KeyLabel, Purpose};
-use usher_sign_in::{NewPassword, PasswordHash, SetUpCode, TotpSecret};
+use usher_sign_in::{
+    NewPassword, PasswordHash, SetUpCode, TotpSecret,
+    passkey::{Registration, StoredCredential},
+};
 use usher_store::sign_in;
 use usher_types::{Sha256, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
-use super::{Message, PageError, Peer, authorize::HASHING, render, sealed};
+use super::{
+    Message, PageError, Peer,
+    authorize::HASHING,
+    passkey::{self, OptionsForm, no_options, options},
+    render, render_with_script, sealed,
+};
 use crate::{AppState, error::ApiError, random};
 
 const FORM: &str = "set-up";
+const PASSKEY_FORM: &str = "passkey-set-up";
 
 pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/set-up", get(show).post(begin)).route("/set-up/finish", post(finish))
+    Router::new()
+        .route("/set-up", get(show).post(begin))
+        .route("/set-up/finish", post(finish))
+        .route("/passkey/set-up/options", post(passkey_options))
 }
 
 #[derive(Debug, Template)]
@@ -45,6 +57,8 @@ struct FinishPage<'a> {
     secret: &'a str,
     qr: &'a str,
     problem: Option<&'a str>,
+    /// Whether there can be passkeys at this address.
+    passkeys: bool,
 }
 
 /// What the second page brings back.
@@ -113,8 +127,13 @@ fn finish_page(
         secret: &shown,
         qr: &qr(&uri)?,
         problem,
+        passkeys: app.relying_party().is_some(),
     };
-    render(if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page)
+    render_with_script(
+        app,
+        if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK },
+        &page,
+    )
 }
 
 /// Authenticators ignore the spaces; people need them.
@@ -153,7 +172,62 @@ struct FinishForm {
     request: String,
     password: Zeroizing<String>,
     password_again: Zeroizing<String>,
+    #[serde(default)]
     totp: Zeroizing<String>,
+    #[serde(default)]
+    ceremony: String,
+    #[serde(default)]
+    credential: String,
+}
+
+/// The second factor that was proved.
+enum Factor {
+    Totp { secret: TotpSecret, step: i64 },
+    Passkey(StoredCredential),
+}
+
+async fn passkey_options(
+    State(app): State<AppState>,
+    Peer(peer): Peer,
+    form: Result<Form<OptionsForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let now = app.now();
+    app.limits().sign_in_from(peer)?;
+    let (Ok(Form(form)), Some(party)) = (form, app.relying_party()) else { return Ok(no_options()) };
+    let Some(opened) = sealed::open::<Begun>(&app, FORM, &form.request, now) else { return Ok(no_options()) };
+    let begun = opened.content;
+    let (todo, registration) =
+        party.register(begun.user_id, &begun.user_name, &[]).map_err(ApiError::internal)?;
+    options(&app, PASSKEY_FORM, opened.hash, todo, registration, now)
+}
+
+/// The second factor that the form proves, or why it proves none.
+async fn proved(
+    app: &AppState,
+    form: &FinishForm,
+    page: Sha256,
+    secret: &TotpSecret,
+    now: UnixTime,
+) -> Result<Result<Factor, &'static str>, PageError> {
+    if form.credential.is_empty() {
+        return Ok(match secret.step_of(&form.totp, now) {
+            Some(step) => Ok(Factor::Totp { secret: secret.clone(), step }),
+            None => {
+                Err("the code is not the one that the authenticator shows now; check the time of your phone")
+            }
+        });
+    }
+    let again = "the passkey was not registered; try again";
+    let Some(party) = app.relying_party() else { return Ok(Err(again)) };
+    let registration = passkey::use_up::<Registration>(app, PASSKEY_FORM, page, &form.ceremony, now).await?;
+    let Some(registration) = registration else { return Ok(Err(again)) };
+    Ok(match party.registered(&form.credential, &registration) {
+        Ok(credential) => Ok(Factor::Passkey(credential)),
+        Err(error) => {
+            tracing::info!(cause = %usher_telemetry::Chain(&error), "a passkey was not registered");
+            Err(again)
+        }
+    })
 }
 
 async fn finish(
@@ -176,10 +250,9 @@ async fn finish(
         Ok(password) => password,
         Err(rule) => return again(&rule.to_string()),
     };
-    let Some(step) = secret.step_of(&form.totp, now) else {
-        return again(
-            "the code is not the one that the authenticator shows now; check the time of your phone",
-        );
+    let factor = match proved(&app, &form, opened.hash, &secret, now).await? {
+        Ok(factor) => factor,
+        Err(problem) => return again(problem),
     };
     let salt = random::bytes()?;
     let hash = {
@@ -187,13 +260,18 @@ async fn finish(
         let hashed = tokio::task::spawn_blocking(move || PasswordHash::of(&password, salt));
         hashed.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?
     };
-    if !store(&app, &begun, &secret, &hash, step, peer, now).await? {
+    let next = match factor {
+        Factor::Totp { .. } => "The first sign-in needs the next code that your authenticator shows.",
+        Factor::Passkey(_) => "Your passkey is all that you need there.",
+    };
+    if !store(&app, &begun, factor, &hash, peer, now).await? {
         return bad_code(&app);
     }
+    let text = format!("Sign in from your terminal. {next}");
     let message = Message {
         team: app.team().as_str(),
         heading: "You are set up",
-        text: "Sign in from your terminal. The first sign-in needs the next code that your authenticator shows.",
+        text: &text,
         command: Some("usher login"),
     };
     render(StatusCode::OK, &message)
@@ -203,20 +281,28 @@ async fn finish(
 async fn store(
     app: &AppState,
     begun: &Begun,
-    secret: &TotpSecret,
+    factor: Factor,
     hash: &PasswordHash,
-    step: i64,
     peer: std::net::IpAddr,
     now: UnixTime,
 ) -> Result<bool, PageError> {
-    let label = KeyLabel::new(begun.user_id.to_string(), Purpose::TotpSeed);
-    let sealed = app.keystore().seal(&label, secret.expose()).map_err(ApiError::internal)?;
     let mut tx = app.store().begin().await?;
     if !sign_in::use_set_up_code(&mut tx, begun.code_hash, now).await? {
         return Ok(false);
     }
     sign_in::set_password(&mut tx, begun.user_id, hash.as_str(), now).await?;
-    sign_in::set_totp(&mut tx, begun.user_id, &sealed, step, now).await?;
+    match factor {
+        Factor::Totp { secret, step } => {
+            let label = KeyLabel::new(begun.user_id.to_string(), Purpose::TotpSeed);
+            let sealed = app.keystore().seal(&label, secret.expose()).map_err(ApiError::internal)?;
+            sign_in::set_totp(&mut tx, begun.user_id, &sealed, step, now).await?;
+        }
+        Factor::Passkey(credential) => {
+            if !passkey::add(&mut tx, begun.user_id, credential, peer, now).await? {
+                return Ok(false);
+            }
+        }
+    }
     sign_in::forget_failures(&mut tx, begun.user_id).await?;
     tx.audit(&Record {
         at: now,

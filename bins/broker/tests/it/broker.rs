@@ -47,16 +47,22 @@ impl Broker {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at("127.0.0.1", change).await
+    }
+
+    /// The same under a name of this machine.
+    pub(crate) async fn start_at(host: &str, change: impl FnOnce(&mut Config)) -> Self {
         // Only the first test of a process finds none.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default().is_ok();
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let origin = format!("https://{host}:{}", address.port());
         let now = system_now();
         let options = InitOptions {
             team: "acme".parse().unwrap(),
             data_dir: directory.path().join("data"),
-            public_url: format!("https://{address}").parse().unwrap(),
+            public_url: origin.parse().unwrap(),
             listen: Some(address),
             admin: "admin".parse().unwrap(),
             admin_unix_name: None,
@@ -77,7 +83,6 @@ impl Broker {
         let served = tokio::spawn(async move {
             server.run(async { drop(stopped.await) }).await.unwrap();
         });
-        let origin = format!("https://{address}");
         Self { app, clock, http, made, origin, directory, stop: Some(stop), served: Some(served) }
     }
 
@@ -249,7 +254,11 @@ impl Client {
         let parameters: std::collections::BTreeMap<String, String> =
             location.query_pairs().into_owned().collect();
         assert_eq!(parameters["state"], self.state);
-        assert!(parameters["iss"].starts_with("https://127.0.0.1:"));
+        assert!(
+            ["https://127.0.0.1:", "https://localhost:"]
+                .iter()
+                .any(|origin| parameters["iss"].starts_with(origin))
+        );
         parameters["code"].clone()
     }
 

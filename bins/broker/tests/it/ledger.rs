@@ -29,6 +29,9 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("PATCH", "/v1/users/{user}", &["user.update", "user.disable", "user.enable"]),
     ("DELETE", "/v1/users/{user}", &["user.delete"]),
     ("POST", "/v1/users/{user}/set-up-code", &["user.set_up_code"]),
+    ("PATCH", "/v1/passkeys/{passkey}", &["passkey.rename"]),
+    ("DELETE", "/v1/passkeys/{passkey}", &["passkey.remove"]),
+    ("DELETE", "/v1/users/{user}/passkeys/{passkey}", &["passkey.remove"]),
     ("PATCH", "/v1/devices/{device}", &["device.approve", "device.revoke"]),
     ("DELETE", "/v1/devices/{device}", &["device.delete"]),
     ("POST", "/v1/projects/{project}/keys", &["key.create"]),
@@ -128,6 +131,10 @@ async fn every_administrative_change_leaves_its_row() {
     change("PATCH", "/v1/users/bob", "/v1/users/{user}", json!({"status": "disabled"})).await;
     change("PATCH", "/v1/users/bob", "/v1/users/{user}", json!({"status": "active"})).await;
     change("POST", "/v1/users/bob/set-up-code", "/v1/users/{user}/set-up-code", Value::Null).await;
+    let key = team.passkey("bob").await;
+    let path = format!("/v1/users/bob/passkeys/{key}");
+    let removed = change("DELETE", &path, "/v1/users/{user}/passkeys/{passkey}", Value::Null).await;
+    assert_eq!(removed[0]["passkey_name"], "Laptop");
     let lifetime = json!({"certificate_lifetime_seconds": 120, "port_forwarding": "local"});
     let updated = change("PATCH", "/v1/projects/prod", "/v1/projects/{project}", lifetime).await;
     assert_eq!(updated[0]["before"], json!({"certificate_lifetime_seconds": 180}), "only what changed");

@@ -26,6 +26,7 @@ mod memory;
 mod oidc;
 mod openapi;
 mod operation;
+mod passkeys;
 mod proofs;
 mod races;
 mod re_seal;

@@ -28,9 +28,9 @@ use usher_identity::{
     dpop::{Jti, ProofRequest, make},
 };
 use usher_keystore::Custody;
-use usher_store::{ConnectorState, JoinRule, Store, audit, connectors, devices, sessions, users};
+use usher_store::{ConnectorState, JoinRule, Store, audit, connectors, devices, passkeys, sessions, users};
 use usher_testkit::{NOW, rng};
-use usher_types::{ConnectorId, DeviceId, SecretToken, SessionId, TokenId, TokenKind, UnixTime};
+use usher_types::{ConnectorId, DeviceId, PasskeyId, SecretToken, SessionId, TokenId, TokenKind, UnixTime};
 
 pub(crate) const ORIGIN: &str = "https://broker.example:8443";
 pub(crate) const PEER: &str = "192.0.2.7";
@@ -343,6 +343,28 @@ impl Team {
         let nonce = response.headers()["dpop-nonce"].to_str().unwrap().to_owned();
         let text = response.into_body().collect().await.unwrap().to_bytes();
         (Reply { status, text: String::from_utf8(text.to_vec()).unwrap() }, nonce)
+    }
+
+    /// Gives a user a passkey, as it is stored; its id.
+    pub(crate) async fn passkey(&self, user_name: &str) -> PasskeyId {
+        let mut tx = self.store().begin().await.unwrap();
+        let user = users::find(&mut tx, user_name).await.unwrap().unwrap();
+        let mut bytes = [0; 10];
+        rng(self.seed()).fill_bytes(&mut bytes);
+        let passkey = passkeys::Passkey {
+            id: PasskeyId::new(NOW, bytes),
+            user_id: user.id,
+            credential_id: format!("key of {user_name}"),
+            credential: "{}".to_owned(),
+            sign_count: 0,
+            name: "Laptop".parse().unwrap(),
+            created_at: NOW,
+            last_used_at: None,
+            owner: user.status,
+        };
+        assert!(passkeys::add(&mut tx, &passkey).await.unwrap());
+        tx.commit().await.unwrap();
+        passkey.id
     }
 
     /// A connector that only provisions, and a token for it.

@@ -33,6 +33,8 @@ mod meanwhile;
 mod memory;
 #[path = "../it/oidc.rs"]
 mod oidc;
+#[path = "../it/passkeys.rs"]
+mod passkeys;
 #[path = "../it/races.rs"]
 mod races;
 #[path = "../it/re_seal.rs"]

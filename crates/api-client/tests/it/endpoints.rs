@@ -148,6 +148,11 @@ async fn call_directory(client: &Client) {
     asked(client.update_user("u", &v1::UpdateUser::default()).await);
     asked(client.delete_user("u").await);
     asked(client.new_set_up_code("u").await);
+    asked(client.passkeys().await);
+    asked(client.update_passkey("p", &v1::UpdatePasskey { name: "key".parse().unwrap() }).await);
+    asked(client.delete_passkey("p").await);
+    asked(client.passkeys_of("u").await);
+    asked(client.delete_passkey_of("u", "p").await);
     asked(client.devices().await);
     asked(client.device("d").await);
     asked(client.update_device("d", &v1::UpdateDevice { state: v1::DeviceState::Revoked }).await);

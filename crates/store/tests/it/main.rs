@@ -21,6 +21,7 @@ mod faults;
 mod locked;
 mod locks;
 mod open;
+mod passkeys;
 mod redemption;
 mod replay;
 mod scim;

@@ -35,6 +35,8 @@ mod faults;
 mod issuing;
 #[path = "../it/locks.rs"]
 mod locks;
+#[path = "../it/passkeys.rs"]
+mod passkeys;
 #[path = "../it/redemption.rs"]
 mod redemption;
 #[path = "../it/replay.rs"]
