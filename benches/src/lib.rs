@@ -19,8 +19,8 @@ use usher_ca::{
     x509::{CaCertificate, CsrToBeSigned, ProvenKey, prepare_authority},
 };
 use usher_identity::{
-    ApprovedUser, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, PublicKey, UserRecord,
-    UserStatus, authenticate,
+    ApprovedUser, Arrival, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, PublicKey,
+    SessionTerms, UserRecord, UserStatus, authenticate,
     dpop::{self, Es256Verifier, Jti, NonceKey, NonceKeys, ProofRequest},
     open_session,
 };
@@ -156,8 +156,9 @@ pub fn user() -> ApprovedUser {
         state: DeviceState::Approved,
         created_at: NOW,
     };
-    let session = open_session(SignedIn, &device, &proved.token, NOW).unwrap();
-    authenticate(&user, &user.team_role.into(), &device, &session, &proved.token, &proof, NOW)
+    let session =
+        open_session(SignedIn, &device, &proved.token, SessionTerms::default(), Arrival::at(NOW)).unwrap();
+    authenticate(&user, &user.team_role.into(), &device, &session, &proved.token, &proof, Arrival::at(NOW))
         .unwrap()
         .on_approved_device()
         .unwrap()

@@ -38,6 +38,7 @@ libfuzzer_sys::fuzz_target!(|json: &[u8]| {
     request::<v1::UpdateDevice>(json);
     request::<v1::UpdateProject>(json);
     request::<v1::UpdateServer>(json);
+    request::<v1::UpdateTeamSettings>(json);
     request::<v1::UpdateUser>(json);
     // What agents and clients read from a broker.
     round::<ErrorResponse>(json);

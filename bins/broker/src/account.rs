@@ -13,11 +13,11 @@ use usher_api::{
 };
 use usher_audit::{Actor, Code, Event, Record};
 use usher_identity::{
-    DeviceRecord, OpenSessionError, PublicKey, SessionRecord, UserRecord, dpop::MAX_PROOF_LENGTH,
+    Arrival, DeviceRecord, OpenSessionError, PublicKey, SessionRecord, UserRecord, dpop::MAX_PROOF_LENGTH,
     open_session,
 };
 use usher_sign_in::{AuthorizationCode, CodeRecord, RedeemError, Redemption, VerifiedLogin, redeem};
-use usher_store::{Conn, WriteTx, devices, groups, named_proofs, sessions, sign_in, team_roles, users};
+use usher_store::{Conn, WriteTx, devices, groups, named_proofs, sessions, sign_in, team, team_roles, users};
 use usher_types::{DeviceId, DeviceName, SecretToken, Sha256, TeamRole, TokenId, TokenKind, UserName};
 
 use crate::{
@@ -32,14 +32,14 @@ use crate::{
 /// The routes of this module; the guard of each comes from `usher_api::v1::ENDPOINTS`.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/v1/team", get(team))
+        .route("/v1/team", get(about))
         .route("/v1/openapi.json", get(openapi))
         .route("/v1/token", post(token))
         .route("/v1/me", get(me))
         .route("/v1/session", delete(sign_out))
 }
 
-async fn team(State(app): State<AppState>, _caller: Public) -> Answer<Team> {
+async fn about(State(app): State<AppState>, _caller: Public) -> Answer<Team> {
     Answer::ok(Team {
         team: app.team().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,9 +67,14 @@ async fn token(
     let device = device_of(&mut tx, &user, &key, body.device_name, &info).await?;
     let token =
         SecretToken::new(TokenKind::Session, TokenId::new(info.now, random::bytes()?), random::bytes()?);
-    let session = open_session(login, &device, &token, info.now)?;
+    let terms = team::session_terms(&mut tx).await?;
+    let arrival = Arrival::at(info.now).from(info.client_address);
+    let session = open_session(login, &device, &token, terms, arrival)?;
     // A device has one session: whoever signs in again, for more than the last one was good for, leaves none behind.
-    sessions::end_of_device(&mut tx, device.id, info.now).await?;
+    for session_id in sessions::end_of_device(&mut tx, device.id, info.now).await? {
+        let event = Event::SessionClose { session_id, user_id: user.id, reason: Code::new("replaced") };
+        tx.audit(&record(&info, &user, device.id, Some(&session), event)).await?;
+    }
     sessions::create(&mut tx, &session).await?;
     let auth_time = session.auth_time;
     let servers = named_proofs::give(&mut tx, code_hash, user.id, device.id, auth_time).await?;
@@ -247,7 +252,7 @@ fn session_info(session: &SessionRecord) -> SessionInfo {
         id: session.id,
         auth_time: session.auth_time,
         amr: session.amr.iter().map(ToString::to_string).collect(),
-        expires_at: session.expires_at,
+        expires_at: session.ends_at(),
     }
 }
 

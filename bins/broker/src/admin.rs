@@ -1,4 +1,4 @@
-//! Administration: users, groups, projects, tokens, devices, servers, the audit log.
+//! Administration: users, groups, projects, tokens, devices, sessions, servers, the audit log.
 //!
 //! Every change runs in one transaction with its audit row, begun by [`begin`], which looks again whether the caller
 //! still has the permission: the check of the request's session was made before it waited for the writer's turn. Nobody
@@ -17,6 +17,7 @@ mod project_groups;
 mod projects;
 mod scim_tokens;
 mod servers;
+mod sessions;
 mod tokens;
 mod users;
 
@@ -24,7 +25,7 @@ use axum::Router;
 use usher_api::ErrorCode;
 use usher_audit::{Actor, Event, Record};
 use usher_identity::{ApprovedUser, AuthenticationError, PermittedUser, UserRecord};
-use usher_store::{StoreError, WriteTx, sessions, team_roles};
+use usher_store::{StoreError, WriteTx, team_roles};
 use usher_types::{Permission, TeamRoles, UserId};
 
 pub(crate) use self::servers::audited;
@@ -44,6 +45,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(projects::routes())
         .merge(scim_tokens::routes())
         .merge(servers::routes())
+        .merge(sessions::routes())
         .merge(tokens::routes())
         .merge(users::routes())
 }
@@ -72,7 +74,8 @@ async fn begin_own(
 ) -> Result<(Change, ApprovedUser), ApiError> {
     let mut tx = app.store().begin().await?;
     let token = caller.user().token_id();
-    let rows = sessions::caller(&mut tx, token).await?.ok_or(AuthenticationError::SessionEnded)?;
+    let rows =
+        usher_store::sessions::caller(&mut tx, token).await?.ok_or(AuthenticationError::SessionEnded)?;
     locks::refuse_locked(&mut tx, caller).await?;
     let caller = caller.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, info.now)?;
     let user = caller.user();

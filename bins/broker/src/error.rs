@@ -193,6 +193,10 @@ impl From<AuthenticationError> for ApiError {
             | AuthenticationError::Proof
             | AuthenticationError::SessionEnded
             | AuthenticationError::SessionExpired => Self::login_required().with_cause(error),
+            AuthenticationError::OtherNetwork | AuthenticationError::SessionIdle => {
+                Self::new(ErrorCode::LoginRequired, error.to_string())
+                    .with_next("sign in again with `usher login`")
+            }
             AuthenticationError::UserDisabled => Self::new(ErrorCode::UserDisabled, "this user is disabled")
                 .with_next("ask an administrator of the team"),
             AuthenticationError::DeviceRevoked => {

@@ -1,5 +1,5 @@
 //! What connections are decided from without asking the database: who may reach what ([`Rules`]), who asks
-//! ([`Callers`]), and the servers on the way ([`Places`]).
+//! ([`Callers`]) and when it did last ([`Uses`]), and the servers on the way ([`Places`]).
 //!
 //! Everything here is remembered with the epoch that it was read at and may be old. That costs nobody's safety: the
 //! issuing transaction compares the epoch and decides again from the rows when it moved. It does say no to nobody
@@ -8,6 +8,7 @@
 mod callers;
 mod places;
 mod rules;
+mod uses;
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
@@ -15,14 +16,16 @@ pub(crate) use self::{
     callers::{Callers, Known},
     places::{Place, Places},
     rules::{Rules, Team},
+    uses::Uses,
 };
 
-/// All three, and how often that was enough.
+/// All of it, and how often that was enough.
 #[derive(Debug, Default)]
 pub(crate) struct Hot {
     pub(crate) callers: Callers,
     pub(crate) places: Places,
     pub(crate) rules: Rules,
+    pub(crate) uses: Uses,
     pub(crate) planned: AtomicU64,
 }
 

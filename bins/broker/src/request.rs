@@ -137,7 +137,7 @@ async fn run(app: AppState, request: Request, next: Next) -> Result<Response, Ap
     }
     let (mut parts, body) = request.into_parts();
     let body = buffer(body).await?;
-    let (caller, key) = caller::recognise(&app, endpoint, &parts, &body, now).await?;
+    let (caller, key) = caller::recognise(&app, endpoint, &parts, &body, client_address, now).await?;
     match (&caller, endpoint.path) {
         (Caller::Approved(user), "/v1/connections") => app.limits().connection(user.user().user_id())?,
         (Caller::Agent { server_id, .. }, "/v1/agent/certificate" | "/v1/agent/report") => {

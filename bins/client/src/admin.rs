@@ -18,6 +18,7 @@ pub mod passkey;
 pub mod project;
 pub mod scim_token;
 pub mod server;
+pub mod session;
 pub mod team;
 pub mod token;
 pub mod user;

@@ -141,6 +141,9 @@ pub enum Command {
     Server(admin::server::ServerCommand),
     /// Servers that you may reach
     Servers,
+    /// Sessions that are open
+    #[command(subcommand)]
+    Session(admin::session::SessionCommand),
     /// Log in on a server, or run a command there
     Ssh(Box<ssh::SshCommand>),
     /// Start, or stop, the background process that holds your session
@@ -152,7 +155,7 @@ pub enum Command {
     Status,
     /// Sign in again, for servers that ask for it by name
     StepUp(step_up::StepUpCommand),
-    /// The keys that the team rests on
+    /// The keys that the team rests on, and what it asks of sessions
     #[command(subcommand)]
     Team(admin::team::TeamCommand),
     /// Tokens with which identity providers say who their users are
@@ -276,6 +279,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Resolve { quiet, name } => people::resolve(&context, quiet, &name),
         Command::Scp(command) => ssh::copy(&context, &command),
         Command::Server(command) => admin::server::run(&context, command),
+        Command::Session(command) => admin::session::run(&context, &command),
         Command::Servers => people::servers(&context),
         Command::Ssh(command) => ssh::run(&context, &command),
         Command::SshAgent(command) => people::ssh_agent(&context, &command),

@@ -2,6 +2,7 @@
 
 mod passkeys;
 mod providers;
+mod sessions;
 
 use std::time::Duration;
 

@@ -14,7 +14,10 @@ mod passkeys;
 mod scim;
 
 pub use access::{Address, ClientCertificate, Connection, ConnectionRequest, Leg, Purpose, Route};
-pub use account::{Me, SessionInfo, Team, TokenRequest, TokenResponse};
+pub use account::{
+    Me, Session, SessionBinding, SessionInfo, Team, TeamSettings, TokenRequest, TokenResponse,
+    UpdateTeamSettings,
+};
 pub use agent::{
     AccountConflict, AgentCertificate, AgentCertificateRequest, EnrollRequest, EnrollResponse, HostFacts,
     ReportRequest, ReportResponse, SignedDocument, StateQuery, StateResponse, Trusts,

@@ -16,7 +16,7 @@ use usher_types::{
 use crate::{
     Code, ConnectorProperties, Day, ForwardingRule, Head, IssuedCertificate, KeyCount, KeyId, KeyPlace,
     Network, ProjectSettings, Reported, Restriction, Role, RoleConditions, RoleInProject, Serial,
-    ServerPlace, SessionPurpose, UserProperties, WantedAuthentication, text::as_text,
+    ServerPlace, SessionPurpose, SessionRules, UserProperties, WantedAuthentication, text::as_text,
 };
 
 macro_rules! events {
@@ -148,6 +148,17 @@ events! {
         device_name: DeviceName,
         /// RFC 7638 thumbprint of its key.
         jkt: Thumbprint,
+    }
+    /// A device is called something else.
+    DeviceRename = "device.rename" {
+        /// The device.
+        device_id: DeviceId,
+        /// Its owner.
+        user_id: UserId,
+        /// What it is called now.
+        device_name: DeviceName,
+        /// What it was called.
+        before: DeviceName,
     }
     /// A device was taken out of use.
     DeviceRevoke = "device.revoke" {
@@ -581,6 +592,13 @@ events! {
         team: TeamSlug,
         /// SHA-256 of the SPKI of its TLS root.
         pin: Sha256,
+    }
+    /// The team asks something else of its sessions, those that there are among them.
+    TeamUpdate = "team.update" {
+        /// What it asks now.
+        sessions: SessionRules,
+        /// What it asked before.
+        before: SessionRules,
     }
     /// An enrollment token was made.
     TokenCreate = "token.create" {

@@ -46,8 +46,8 @@ pub use export::{Line, LineError, MAX_LINE_LENGTH};
 pub use fault::{CheckpointFault, Fault, MAX_FAULTS, Report, RowFault, Witness};
 pub use parts::{
     CertificateKind, ConnectorProperties, ForwardingRule, IssuedCertificate, KeyCount, Network,
-    ProjectSettings, Role, RoleConditions, RoleInProject, ServerPlace, SessionPurpose, UserProperties,
-    WantedAuthentication,
+    ProjectSettings, Role, RoleConditions, RoleInProject, ServerPlace, SessionPurpose, SessionRules,
+    UserProperties, WantedAuthentication,
 };
 pub use record::{Actor, DecodeError, EncodeError, MAX_RECORD_LENGTH, Record, decode, encode};
 pub use text::{

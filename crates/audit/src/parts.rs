@@ -148,6 +148,19 @@ pub struct WantedAuthentication {
     pub named_server: bool,
 }
 
+/// What a team asks of its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRules {
+    /// How long one lasts.
+    pub lifetime_seconds: u32,
+    /// How long one may rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_seconds: Option<u32>,
+    /// Whether one is good only for the network it was opened from.
+    pub bound: bool,
+}
+
 /// How many signatures a key was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,8 @@
 //! The proof values: that somebody is signed in, on an approved device, with a permission. Only this crate makes
 //! them, none can be cloned, and each is made from the one before.
 
+use std::net::IpAddr;
+
 use thiserror::Error;
 use usher_types::{
     DeviceId, DeviceName, LoginName, Permission, SessionId, TeamRoles, Thumbprint, TokenId, UnixTime, UserId,
@@ -8,7 +10,7 @@ use usher_types::{
 };
 
 use crate::{
-    AuthenticationError, AuthenticationMethod, DeviceRecord, DeviceState, SessionRecord, UserRecord,
+    Arrival, AuthenticationError, AuthenticationMethod, DeviceRecord, DeviceState, SessionRecord, UserRecord,
     session::check_rows,
 };
 
@@ -44,6 +46,8 @@ pub struct AuthenticatedUser {
     auth_time: UnixTime,
     amr: Vec<AuthenticationMethod>,
     expires_at: UnixTime,
+    client_address: Option<IpAddr>,
+    last_used_at: Option<UnixTime>,
 }
 
 impl AuthenticatedUser {
@@ -53,6 +57,7 @@ impl AuthenticatedUser {
         team_roles: &TeamRoles,
         device: &DeviceRecord,
         session: &SessionRecord,
+        arrival: Arrival,
     ) -> Self {
         Self {
             user_id: user.id,
@@ -67,7 +72,9 @@ impl AuthenticatedUser {
             token_id: session.token_id,
             auth_time: session.auth_time,
             amr: session.amr.clone(),
-            expires_at: session.expires_at,
+            expires_at: session.ends_at(),
+            client_address: arrival.client_address,
+            last_used_at: arrival.last_used_at,
         }
     }
 
@@ -224,8 +231,10 @@ impl ApprovedUser {
         if before.device_id != device.id || before.jkt != device.jkt {
             return Err(AuthenticationError::Proof);
         }
-        check_rows(user, device, session, now)?;
-        AuthenticatedUser::new(user, team_roles, device, session)
+        let arrival =
+            Arrival { now, client_address: before.client_address, last_used_at: before.last_used_at };
+        check_rows(user, device, session, arrival)?;
+        AuthenticatedUser::new(user, team_roles, device, session, arrival)
             .on_approved_device()
             .map_err(|_error| AuthenticationError::DeviceRevoked)
     }

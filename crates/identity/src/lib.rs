@@ -47,8 +47,6 @@ pub use authenticated::{ApprovedUser, AuthenticatedUser, DeviceNotApproved, NotP
 pub use key::{KeyError, PrivateKey, PublicKey};
 pub use record::{
     AuthenticationMethod, DeviceRecord, DeviceState, GroupsFault, ParseGroupsFaultError, ParseMethodError,
-    ProviderLogin, SessionRecord, UserRecord, UserStatus,
+    ProviderLogin, SessionBinding, SessionRecord, SessionTerms, UserRecord, UserStatus,
 };
-pub use session::{
-    AuthenticationError, Login, OpenSessionError, SESSION_LIFETIME, authenticate, open_session,
-};
+pub use session::{Arrival, AuthenticationError, Login, OpenSessionError, authenticate, open_session};

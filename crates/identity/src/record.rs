@@ -1,6 +1,6 @@
 //! Users, devices and sessions as the store keeps them. Plain data: holding one proves nothing.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use thiserror::Error;
 use usher_types::{
@@ -91,6 +91,84 @@ pub struct SessionRecord {
     pub ended_at: Option<UnixTime>,
     /// What the identity provider said; none for the broker's own directory.
     pub provider: Option<ProviderLogin>,
+    /// Where it was opened from, when that is known.
+    pub client_address: Option<IpAddr>,
+    /// When it was used last, as far as it was written down.
+    pub last_used_at: UnixTime,
+    /// What the team asks of its sessions now.
+    pub terms: SessionTerms,
+}
+
+impl SessionRecord {
+    /// When it ends by itself: as it was opened, or as the team has it now, whichever is sooner.
+    #[must_use]
+    pub fn ends_at(&self) -> UnixTime {
+        self.expires_at.min(self.created_at.saturating_add(self.terms.lifetime))
+    }
+
+    /// Whether it rested for too long at `now`, having been used last at `last_used_at`.
+    #[must_use]
+    pub fn is_idle(&self, last_used_at: UnixTime, now: UnixTime) -> bool {
+        self.terms.idle_limit.is_some_and(|limit| now.since(last_used_at) > limit)
+    }
+
+    /// Whether it may be used from `client`.
+    #[must_use]
+    pub fn is_for(&self, client: Option<IpAddr>) -> bool {
+        match self.terms.binding {
+            SessionBinding::None => true,
+            // Nobody knows where it was opened, or where it is used from: not from there.
+            SessionBinding::Network => {
+                self.client_address.zip(client).is_some_and(|(one, other)| same_network(one, other))
+            }
+        }
+    }
+}
+
+/// The same IPv4 address, or the same /64 of IPv6: hosts take ever new addresses of their own in that.
+fn same_network(one: IpAddr, other: IpAddr) -> bool {
+    match (one.to_canonical(), other.to_canonical()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one == other,
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            one.segments().iter().take(4).eq(other.segments().iter().take(4))
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
+/// What a team asks of its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTerms {
+    /// How long one lasts.
+    pub lifetime: Duration,
+    /// How long one may rest; as long as it lasts when absent.
+    pub idle_limit: Option<Duration>,
+    /// Where one may be used.
+    pub binding: SessionBinding,
+}
+
+/// Where a session may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionBinding {
+    /// Everywhere.
+    None,
+    /// In the network it was opened from: the same IPv4 address, or the same /64 of IPv6.
+    Network,
+}
+
+impl SessionTerms {
+    /// The shortest and the longest that a session may last.
+    pub const LIFETIMES: (Duration, Duration) =
+        (Duration::from_secs(60 * 60), Duration::from_secs(25 * 60 * 60));
+    /// The shortest limit of rest: last use is written down once a minute.
+    pub const SHORTEST_IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
+}
+
+impl Default for SessionTerms {
+    /// Twelve hours, anywhere.
+    fn default() -> Self {
+        Self { lifetime: Duration::from_secs(12 * 60 * 60), idle_limit: None, binding: SessionBinding::None }
+    }
 }
 
 /// What an identity provider said about a login, beside who it is, when and how.

@@ -1,17 +1,39 @@
 //! Opening sessions and recognizing them again.
 
-use std::time::Duration;
+use std::net::IpAddr;
 
 use thiserror::Error;
 use usher_types::{SecretToken, SessionId, Sha256, TeamRoles, TokenKind, UnixTime, UserId};
 
 use crate::{
     AuthenticatedUser, AuthenticationMethod, DeviceRecord, DeviceState, ProviderLogin, SessionRecord,
-    UserRecord, UserStatus, dpop::VerifiedProof,
+    SessionTerms, UserRecord, UserStatus, dpop::VerifiedProof,
 };
 
-/// How long a session lasts.
-pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// When and from where a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub now: UnixTime,
+    /// From where, when that is known.
+    pub client_address: Option<IpAddr>,
+    /// When the session was used before, if something later is known than its row says.
+    pub last_used_at: Option<UnixTime>,
+}
+
+impl Arrival {
+    /// At `now`, from nobody knows where.
+    #[must_use]
+    pub fn at(now: UnixTime) -> Self {
+        Self { now, client_address: None, last_used_at: None }
+    }
+
+    /// The same, from `client`.
+    #[must_use]
+    pub fn from(self, client: IpAddr) -> Self {
+        Self { client_address: Some(client), ..self }
+    }
+}
 
 /// Evidence that a user has just signed in. A session is opened for nothing else.
 ///
@@ -43,7 +65,7 @@ pub enum OpenSessionError {
     TokenKind,
 }
 
-/// Opens a session of [`SESSION_LIFETIME`] for the user that `login` names, on its device.
+/// Opens a session as `terms` have it for the user that `login` names, on its device.
 ///
 /// `device` must be the row of the key whose proof came with the sign-in. The session's id follows from the token's,
 /// so there is nothing more to draw.
@@ -55,7 +77,8 @@ pub fn open_session(
     login: impl Login,
     device: &DeviceRecord,
     token: &SecretToken,
-    now: UnixTime,
+    terms: SessionTerms,
+    arrival: Arrival,
 ) -> Result<SessionRecord, OpenSessionError> {
     if device.user_id != login.user_id() {
         return Err(OpenSessionError::ForeignDevice);
@@ -70,6 +93,7 @@ pub fn open_session(
     for (slot, byte) in random.iter_mut().zip(Sha256::of(token.id().to_string().as_bytes()).as_bytes()) {
         *slot = *byte;
     }
+    let now = arrival.now;
     Ok(SessionRecord {
         id: SessionId::new(now, random),
         token_id: token.id(),
@@ -79,15 +103,19 @@ pub fn open_session(
         auth_time: login.auth_time(),
         amr: login.amr().to_vec(),
         created_at: now,
-        expires_at: now.saturating_add(SESSION_LIFETIME),
+        expires_at: now.saturating_add(terms.lifetime),
         ended_at: None,
         provider: login.provider().cloned(),
+        client_address: arrival.client_address,
+        last_used_at: now,
+        terms,
     })
 }
 
 /// Why a request is not a signed-in user's.
 ///
-/// The first four want a new sign-in and are told apart for the audit log only; the last two are final.
+/// The first four want a new sign-in and are told apart for the audit log only, as a thief may be asking; the next two
+/// want one as well, and are told to whoever holds the device's key; the last two are final.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum AuthenticationError {
     /// The token is not the session's, or the rows do not belong together.
@@ -102,6 +130,12 @@ pub enum AuthenticationError {
     /// The session's time is over.
     #[error("the session has expired")]
     SessionExpired,
+    /// The session was not used for longer than the team allows.
+    #[error("the session was not used for too long")]
+    SessionIdle,
+    /// The session is bound to the network it was opened from, and the request came from another one.
+    #[error("the session was opened from another network")]
+    OtherNetwork,
     /// The user is disabled.
     #[error("the user is disabled")]
     UserDisabled,
@@ -124,7 +158,7 @@ pub fn authenticate(
     session: &SessionRecord,
     token: &SecretToken,
     proof: &VerifiedProof,
-    now: UnixTime,
+    arrival: Arrival,
 ) -> Result<AuthenticatedUser, AuthenticationError> {
     let token_matches = token.kind() == TokenKind::Session
         && token.id() == session.token_id
@@ -135,16 +169,18 @@ pub fn authenticate(
     if !proof.is_for(token) || proof.jkt() != device.jkt {
         return Err(AuthenticationError::Proof);
     }
-    check_rows(user, device, session, now)?;
-    Ok(AuthenticatedUser::new(user, team_roles, device, session))
+    let arrival = Arrival { last_used_at: arrival.last_used_at.max(Some(session.last_used_at)), ..arrival };
+    check_rows(user, device, session, arrival)?;
+    Ok(AuthenticatedUser::new(user, team_roles, device, session, arrival))
 }
 
-/// What must hold at every moment of a request, also when it is decided again inside a transaction.
+/// What must hold at every moment of a request, also when it is decided again inside a transaction: then the use before
+/// is the one before this request, whatever the row says by now.
 pub(crate) fn check_rows(
     user: &UserRecord,
     device: &DeviceRecord,
     session: &SessionRecord,
-    now: UnixTime,
+    arrival: Arrival,
 ) -> Result<(), AuthenticationError> {
     if session.user_id != user.id || session.device_id != device.id || device.user_id != user.id {
         return Err(AuthenticationError::Token);
@@ -152,8 +188,14 @@ pub(crate) fn check_rows(
     if session.ended_at.is_some() {
         return Err(AuthenticationError::SessionEnded);
     }
-    if now >= session.expires_at {
+    if arrival.now >= session.ends_at() {
         return Err(AuthenticationError::SessionExpired);
+    }
+    if session.is_idle(arrival.last_used_at.unwrap_or(session.last_used_at), arrival.now) {
+        return Err(AuthenticationError::SessionIdle);
+    }
+    if !session.is_for(arrival.client_address) {
+        return Err(AuthenticationError::OtherNetwork);
     }
     match user.status {
         UserStatus::Active => {}

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 use usher_identity::{DeviceRecord, DeviceState};
-use usher_types::{DeviceId, Thumbprint, UnixTime, UserId, UserName};
+use usher_types::{DeviceId, DeviceName, Thumbprint, UnixTime, UserId, UserName};
 
 use crate::{
     Conn, StoreError, WriteTx,
@@ -29,6 +29,7 @@ statements! {
     ANY_APPROVED = "SELECT 1 FROM devices WHERE user_id = $1 AND state = 'approved' LIMIT 1";
     APPROVED = "SELECT 1 FROM devices WHERE state <> 'pending' LIMIT 1";
     DECIDE = "UPDATE devices SET state = $2, decided_at = $3, decided_by = $4 WHERE id = $1";
+    RENAME = "UPDATE devices SET name = $2 WHERE id = $1";
     DELETE = "DELETE FROM devices WHERE id = $1 AND state = 'revoked'";
 }
 
@@ -203,6 +204,15 @@ async fn decide(
         .execute(tx)
         .await?;
     tx.bump_epoch().await?;
+    Ok(())
+}
+
+/// Calls a device something else. No decision depends on it.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn rename(tx: &mut WriteTx, device: DeviceId, name: &DeviceName) -> Result<(), StoreError> {
+    query(RENAME).bind(device.to_string()).bind(name.as_str()).execute(tx).await?;
     Ok(())
 }
 

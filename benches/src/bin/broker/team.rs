@@ -129,6 +129,9 @@ async fn session(store: &Store, user_name: &str) -> Caller {
         expires_at: UnixTime::from_secs(now.as_secs() + 12 * 3600),
         ended_at: None,
         provider: None,
+        client_address: None,
+        last_used_at: now,
+        terms: Default::default(),
     };
     sessions::create(&mut tx, &session).await.unwrap();
     tx.commit().await.unwrap();

@@ -1,4 +1,4 @@
-//! Devices: their owners see them, administrators approve and revoke them.
+//! Devices: their owners see, rename and revoke them, administrators approve them as well.
 
 use axum::{Router, extract::State, routing::get};
 use usher_api::{
@@ -8,9 +8,9 @@ use usher_api::{
 use usher_audit::Event;
 use usher_identity::DeviceRecord;
 use usher_store::{Conn, devices, users};
-use usher_types::Permission;
+use usher_types::{DeviceName, Permission, UserId};
 
-use super::{Change, begin};
+use super::{Change, begin, begin_own};
 use crate::{
     AppState,
     answer::Answer,
@@ -87,34 +87,61 @@ async fn refuse_above_owner(change: &mut Change, device: &devices::Device) -> Re
 async fn update(
     State(app): State<AppState>,
     Path(id): Path<String>,
-    Admin { admin: caller, info, body }: Admin<UpdateDevice>,
+    Approved { user, info, body }: Approved<UpdateDevice>,
 ) -> Result<Answer<Device>, ApiError> {
-    let mut change = begin(&app, &caller, info).await?;
-    let now = change.info.now;
+    let (mut change, user) = begin_own(&app, &user, info).await?;
     let mut device = find(&mut change.tx, &id).await?;
-    refuse_above_owner(&mut change, &device).await?;
-    let by = Some(caller.user().user_id());
-    let DeviceRecord { id: device_id, user_id, state: before, .. } = device.record;
-    let (after, event) = match body.state {
-        DeviceState::Approved => {
-            devices::approve(&mut change.tx, &device.record, by, now).await?;
-            (
-                usher_identity::DeviceState::Approved,
-                Event::DeviceApprove { device_id, user_id, automatic: false },
-            )
-        }
-        DeviceState::Pending => return Err(ApiError::invalid("state: use `approved` or `revoked`")),
-        DeviceState::Revoked => {
-            devices::revoke(&mut change.tx, device_id, by, now).await?;
-            (usher_identity::DeviceState::Revoked, Event::DeviceRevoke { device_id, user_id })
-        }
-    };
-    if before != after {
-        change.audit(event).await?;
-        device.record.state = after;
+    let by = user.user().user_id();
+    let own = device.record.user_id == by;
+    if !own && !change.roles.permit(Permission::ReadTeam) {
+        return Err(ApiError::not_found("device", &id));
+    }
+    // Nobody lets a device of its own in without the permission.
+    if !own || body.state == Some(DeviceState::Approved) {
+        let _permitted = user.with_permission(Permission::ManageUsers)?;
+        refuse_above_owner(&mut change, &device).await?;
+    }
+    if let Some(name) = body.name {
+        rename(&mut change, &mut device.record, name).await?;
+    }
+    match body.state {
+        None => {}
+        Some(DeviceState::Approved) => approve(&mut change, by, &mut device.record).await?,
+        Some(DeviceState::Pending) => return Err(ApiError::invalid("state: use `approved` or `revoked`")),
+        Some(DeviceState::Revoked) => revoke(&mut change, by, &mut device.record).await?,
     }
     change.commit().await?;
     Ok(Answer::ok(shown(device)))
+}
+
+async fn rename(change: &mut Change, device: &mut DeviceRecord, name: DeviceName) -> Result<(), ApiError> {
+    if device.name == name {
+        return Ok(());
+    }
+    devices::rename(&mut change.tx, device.id, &name).await?;
+    let before = std::mem::replace(&mut device.name, name.clone());
+    let (device_id, user_id) = (device.id, device.user_id);
+    change.audit(Event::DeviceRename { device_id, user_id, device_name: name, before }).await?;
+    Ok(())
+}
+
+async fn approve(change: &mut Change, by: UserId, device: &mut DeviceRecord) -> Result<(), ApiError> {
+    devices::approve(&mut change.tx, device, Some(by), change.info.now).await?;
+    if device.state != usher_identity::DeviceState::Approved {
+        device.state = usher_identity::DeviceState::Approved;
+        let (device_id, user_id) = (device.id, device.user_id);
+        change.audit(Event::DeviceApprove { device_id, user_id, automatic: false }).await?;
+    }
+    Ok(())
+}
+
+async fn revoke(change: &mut Change, by: UserId, device: &mut DeviceRecord) -> Result<(), ApiError> {
+    devices::revoke(&mut change.tx, device.id, Some(by), change.info.now).await?;
+    if device.state != usher_identity::DeviceState::Revoked {
+        device.state = usher_identity::DeviceState::Revoked;
+        change.audit(Event::DeviceRevoke { device_id: device.id, user_id: device.user_id }).await?;
+    }
+    Ok(())
 }
 
 async fn delete(

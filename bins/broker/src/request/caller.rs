@@ -1,12 +1,14 @@
 //! From headers to a caller as strong as the endpoint's guard asks for.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, header, request::Parts};
 use usher_api::{
     ErrorCode, headers,
     v1::{Endpoint, Guard},
 };
 use usher_identity::{
-    ApprovedUser, AuthenticatedUser, authenticate,
+    ApprovedUser, Arrival, AuthenticatedUser, authenticate,
     dpop::{ProofRequest, VerifiedProof, verify},
 };
 use usher_store::{
@@ -16,7 +18,12 @@ use usher_store::{
 use usher_types::{SecretToken, Sha256, TokenKind, UnixTime};
 
 use super::{Caller, RequestKey};
-use crate::{AppState, admin::locks::refuse_locked, error::ApiError, hot::Known};
+use crate::{
+    AppState,
+    admin::locks::refuse_locked,
+    error::ApiError,
+    hot::{Known, Uses},
+};
 
 /// Where connections are asked for, a thousand times a second.
 const CONNECTIONS: &str = "/v1/connections";
@@ -27,6 +34,7 @@ pub(super) async fn recognise(
     endpoint: &Endpoint,
     parts: &Parts,
     body: &[u8],
+    client: IpAddr,
     now: UnixTime,
 ) -> Result<(Caller, Option<RequestKey>), ApiError> {
     let token = match endpoint.guard {
@@ -36,17 +44,18 @@ pub(super) async fn recognise(
     };
     let proof = proof(app, parts, body, token.as_ref(), now)?;
     let key = request_key(&proof, parts, body);
+    let arrival = Arrival::at(now).from(client);
     let caller = match endpoint.guard {
         Guard::Public => Caller::Public,
         Guard::Proof => Caller::Proven(*proof.key()),
         Guard::Agent => agent(app, &proof).await?,
-        Guard::SignedIn => Caller::SignedIn(user(app, token, &proof, now).await?),
+        Guard::SignedIn => Caller::SignedIn(user(app, token, &proof, arrival).await?),
         Guard::User if endpoint.path == CONNECTIONS => {
-            Caller::Approved(asking(app, token, &proof, now).await?)
+            Caller::Approved(asking(app, token, &proof, arrival).await?)
         }
-        Guard::User => Caller::Approved(approved(app, token, &proof, now).await?),
+        Guard::User => Caller::Approved(approved(app, token, &proof, arrival).await?),
         Guard::Permitted(permission) => {
-            Caller::Permitted(approved(app, token, &proof, now).await?.with_permission(permission)?)
+            Caller::Permitted(approved(app, token, &proof, arrival).await?.with_permission(permission)?)
         }
     };
     Ok((caller, Some(key)))
@@ -122,13 +131,28 @@ async fn user(
     app: &AppState,
     token: Option<SecretToken>,
     proof: &VerifiedProof,
-    now: UnixTime,
+    arrival: Arrival,
 ) -> Result<AuthenticatedUser, ApiError> {
     let token = token.ok_or_else(ApiError::login_required)?;
     let mut reader = app.store().read().await?;
     let rows = sessions::caller(&mut reader, token.id()).await?.ok_or_else(ApiError::login_required)?;
     drop(reader);
-    Ok(authenticate(&rows.user, &rows.team_roles, &rows.device, &rows.session, &token, proof, now)?)
+    known(app, &rows, &token, proof, arrival)
+}
+
+/// Whom these rows, old or new, say it is. That is a use of the session.
+fn known(
+    app: &AppState,
+    rows: &CallerRows,
+    token: &SecretToken,
+    proof: &VerifiedProof,
+    arrival: Arrival,
+) -> Result<AuthenticatedUser, ApiError> {
+    let CallerRows { user, team_roles, device, session } = rows;
+    let arrival = Arrival { last_used_at: app.hot().uses.last(session.id), ..arrival };
+    let caller = authenticate(user, team_roles, device, session, token, proof, arrival)?;
+    Uses::note(app, session.id, session.last_used_at, arrival.now);
+    Ok(caller)
 }
 
 /// A signed-in user on an approved device, neither of them locked.
@@ -136,9 +160,9 @@ async fn approved(
     app: &AppState,
     token: Option<SecretToken>,
     proof: &VerifiedProof,
-    now: UnixTime,
+    arrival: Arrival,
 ) -> Result<ApprovedUser, ApiError> {
-    let user = user(app, token, proof, now).await?.on_approved_device()?;
+    let user = user(app, token, proof, arrival).await?.on_approved_device()?;
     refuse_locked(&mut *app.store().read().await?, &user).await?;
     Ok(user)
 }
@@ -149,14 +173,11 @@ async fn asking(
     app: &AppState,
     token: Option<SecretToken>,
     proof: &VerifiedProof,
-    now: UnixTime,
+    arrival: Arrival,
 ) -> Result<ApprovedUser, ApiError> {
     let token = token.ok_or_else(ApiError::login_required)?;
     let callers = &app.hot().callers;
-    let rows = |known: &Known| {
-        let CallerRows { user, team_roles, device, session } = &known.rows;
-        authenticate(user, team_roles, device, session, &token, proof, now).map_err(ApiError::from)
-    };
+    let rows = |remembered: &Known| known(app, &remembered.rows, &token, proof, arrival);
     if let Some(known) = callers.get(token.id(), app.store().known_epoch())
         && let Ok(user) = rows(&known)
         && let Ok(user) = user.on_approved_device()

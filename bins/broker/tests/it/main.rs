@@ -35,6 +35,7 @@ mod repeats;
 mod rotation;
 mod scim;
 mod scim_tester;
+mod sessions;
 mod set_up;
 mod sign_in;
 mod step_up;

@@ -66,6 +66,7 @@ pub(crate) struct Team {
     asked: AtomicUsize,
     only: AtomicUsize,
     pub(crate) nonce: Mutex<String>,
+    peer: Mutex<IpAddr>,
     seed: AtomicU64,
     _directory: tempfile::TempDir,
 }
@@ -139,6 +140,7 @@ impl Team {
             only: AtomicUsize::new(ALL),
             clock,
             nonce: Mutex::default(),
+            peer: Mutex::new(PEER.parse().unwrap()),
             seed: AtomicU64::new(1),
             _directory: directory,
         }
@@ -146,6 +148,16 @@ impl Team {
 
     pub(crate) fn store(&self) -> &Store {
         self.app.store()
+    }
+
+    /// Time passes.
+    pub(crate) fn later(&self, seconds: u64) {
+        self.clock.set(self.clock.now().saturating_add(std::time::Duration::from_secs(seconds)));
+    }
+
+    /// From here on callers come from there.
+    pub(crate) fn come_from(&self, address: &str) {
+        *self.peer.lock().unwrap() = address.parse().unwrap();
     }
 
     /// From here on this broker is asked and no other one.
@@ -217,6 +229,9 @@ impl Team {
             expires_at: UnixTime::from_secs(NOW.as_secs() + 12 * 3600),
             ended_at: None,
             provider: None,
+            client_address: Some(PEER.parse().unwrap()),
+            last_used_at: NOW,
+            terms: Default::default(),
         };
         sessions::create(&mut tx, &session).await.unwrap();
         tx.commit().await.unwrap();
@@ -336,7 +351,7 @@ impl Team {
             request = request.header("content-type", "application/json");
         }
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
-        let peer = SocketAddr::new(PEER.parse::<IpAddr>().unwrap(), 40_000);
+        let peer = SocketAddr::new(*self.peer.lock().unwrap(), 40_000);
         request.extensions_mut().insert(ConnectInfo(peer));
         let response = self.router().oneshot(request).await.unwrap();
         let status = response.status();

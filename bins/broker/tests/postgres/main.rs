@@ -43,6 +43,8 @@ mod re_seal;
 mod rotation;
 #[path = "../it/scim.rs"]
 mod scim;
+#[path = "../it/sessions.rs"]
+mod sessions;
 #[path = "../it/sign_in.rs"]
 mod sign_in;
 mod starting;

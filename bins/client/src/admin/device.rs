@@ -1,7 +1,7 @@
 //! `usher device`: client installations and their approval.
 
 use usher_api::v1::{Device, DeviceState, UpdateDevice};
-use usher_types::DeviceId;
+use usher_types::{DeviceId, DeviceName};
 
 use super::{api, done, fields, list, project::text};
 use crate::{
@@ -25,6 +25,13 @@ pub enum DeviceCommand {
     },
     /// Your devices; all of them for an administrator
     List,
+    /// Call a device something else
+    Rename {
+        /// Its id
+        device: DeviceId,
+        /// What it is to be called
+        name: DeviceName,
+    },
     /// Take a device out of use for good
     Revoke {
         /// Its id
@@ -42,8 +49,11 @@ pub enum DeviceCommand {
 /// # Errors
 /// What the broker answered.
 pub fn run(context: &Context, command: &DeviceCommand) -> Result<(), Failure> {
-    match *command {
-        DeviceCommand::Approve { device } => update(context, device, DeviceState::Approved),
+    match command {
+        DeviceCommand::Approve { device } => {
+            let state = Some(DeviceState::Approved);
+            update(context, *device, &UpdateDevice { state, name: None })
+        }
         DeviceCommand::Delete { device } => {
             api(context)?.act("DELETE", &format!("/v1/devices/{device}"))?;
             done(format_args!("deleted device `{device}`"))
@@ -61,7 +71,13 @@ pub fn run(context: &Context, command: &DeviceCommand) -> Result<(), Failure> {
             }
             table.render()
         }),
-        DeviceCommand::Revoke { device } => update(context, device, DeviceState::Revoked),
+        DeviceCommand::Rename { device, name } => {
+            update(context, *device, &UpdateDevice { state: None, name: Some(name.clone()) })
+        }
+        DeviceCommand::Revoke { device } => {
+            let state = Some(DeviceState::Revoked);
+            update(context, *device, &UpdateDevice { state, name: None })
+        }
         DeviceCommand::Show { device } => {
             let device: Device = api(context)?.get(&format!("/v1/devices/{device}"))?;
             output::show(context.format, &device, show)
@@ -69,9 +85,8 @@ pub fn run(context: &Context, command: &DeviceCommand) -> Result<(), Failure> {
     }
 }
 
-fn update(context: &Context, device: DeviceId, state: DeviceState) -> Result<(), Failure> {
-    let device: Device =
-        api(context)?.send("PATCH", &format!("/v1/devices/{device}"), &UpdateDevice { state })?;
+fn update(context: &Context, device: DeviceId, change: &UpdateDevice) -> Result<(), Failure> {
+    let device: Device = api(context)?.send("PATCH", &format!("/v1/devices/{device}"), change)?;
     output::show(context.format, &device, show)
 }
 

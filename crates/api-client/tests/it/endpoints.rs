@@ -155,8 +155,12 @@ async fn call_directory(client: &Client) {
     asked(client.delete_passkey_of("u", "p").await);
     asked(client.devices().await);
     asked(client.device("d").await);
-    asked(client.update_device("d", &v1::UpdateDevice { state: v1::DeviceState::Revoked }).await);
+    asked(client.update_device("d", &v1::UpdateDevice::default()).await);
     asked(client.delete_device("d").await);
+    asked(client.sessions().await);
+    asked(client.revoke_session("s").await);
+    asked(client.team_settings().await);
+    asked(client.update_team_settings(&v1::UpdateTeamSettings::default()).await);
 }
 
 /// `/v1/groups/{group}/members/{user}` as [`call_everything`] fills it in.

@@ -1,7 +1,9 @@
 //! The caller: token exchange, session, team.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
-use usher_types::{DeviceName, SessionId, Sha256, TeamSlug, UnixTime};
+use usher_types::{DeviceId, DeviceName, SessionId, Sha256, TeamSlug, UnixTime, UserName};
 use utoipa::ToSchema;
 
 use super::{Device, User};
@@ -70,6 +72,72 @@ pub struct SessionInfo {
     pub amr: Vec<String>,
     /// When it ends.
     pub expires_at: UnixTime,
+}
+
+/// `GET /v1/sessions`: a session that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose.
+    pub user_name: UserName,
+    /// The device it is on.
+    pub device_id: DeviceId,
+    /// What the owner calls the device.
+    pub device_name: DeviceName,
+    /// Whether it is the one that asks.
+    pub current: bool,
+    /// When it was opened.
+    pub created_at: UnixTime,
+    /// When the user signed in.
+    pub auth_time: UnixTime,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// When it was used last, to a minute.
+    pub last_used_at: UnixTime,
+    /// When it ends by itself.
+    pub expires_at: UnixTime,
+    /// Where it was opened from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_address: Option<IpAddr>,
+}
+
+/// Where sessions may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionBinding {
+    /// Only in the network it was opened from: the same IPv4 address, or the same /64 of IPv6.
+    Network,
+    /// Everywhere.
+    None,
+}
+
+/// `GET /v1/team/settings`: what the team asks of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TeamSettings {
+    /// How long a session lasts.
+    pub session_lifetime_seconds: u32,
+    /// How long a session may rest; as long as it lasts when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_idle_seconds: Option<u32>,
+    /// Where a session may be used.
+    pub session_binding: SessionBinding,
+}
+
+/// `PATCH /v1/team/settings`. Holds for sessions that there are as well; makes none of them longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateTeamSettings {
+    /// From one hour to twenty-five.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_lifetime_seconds: Option<u32>,
+    /// Five minutes at least; 0 for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_idle_seconds: Option<u32>,
+    /// Where a session may be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_binding: Option<SessionBinding>,
 }
 
 /// `GET /v1/me`.

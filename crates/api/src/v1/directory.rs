@@ -159,10 +159,14 @@ pub struct Device {
     pub created_at: UnixTime,
 }
 
-/// `PATCH /v1/devices/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// `PATCH /v1/devices/{id}`; absent fields stay. Owners rename and revoke, administrators approve as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateDevice {
     /// `approved` or `revoked`; `pending` is refused.
-    pub state: DeviceState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<DeviceState>,
+    /// What it is to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<DeviceName>,
 }

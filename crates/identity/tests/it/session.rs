@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use usher_identity::{
-    AuthenticationError, DeviceRecord, DeviceState, OpenSessionError, SESSION_LIFETIME, SessionRecord,
-    UserRecord, UserStatus, authenticate, dpop::VerifiedProof, open_session,
+    Arrival, AuthenticationError, DeviceRecord, DeviceState, OpenSessionError, SessionBinding, SessionRecord,
+    SessionTerms, UserRecord, UserStatus, authenticate, dpop::VerifiedProof, open_session,
 };
 use usher_types::{DeviceId, Permission, SecretToken, TeamRole, TeamRoles, TokenId, TokenKind, UserId};
 
@@ -23,7 +23,9 @@ impl SignedIn {
     fn new() -> Self {
         let (user, token) = (alice(), session_token(1));
         let device = laptop(user.id, key(1).public().thumbprint());
-        let session = open_session(TestLogin(user.id), &device, &token, NOW).unwrap();
+        let session =
+            open_session(TestLogin(user.id), &device, &token, SessionTerms::default(), Arrival::at(NOW))
+                .unwrap();
         Self { user, team_roles: TeamRoles::default(), device, session, token }
     }
 
@@ -40,7 +42,7 @@ impl SignedIn {
             &self.session,
             &self.token,
             &self.proof(),
-            NOW,
+            Arrival::at(NOW),
         )
     }
 }
@@ -57,7 +59,7 @@ fn opens_for_the_user_that_signed_in() {
     let SignedIn { user, device, session, token, .. } = SignedIn::new();
     assert_eq!((session.user_id, session.device_id), (user.id, device.id));
     assert_eq!((session.token_id, session.token_hash), (token.id(), token.hash()));
-    assert_eq!(session.expires_at, NOW.saturating_add(SESSION_LIFETIME));
+    assert_eq!(session.expires_at, NOW.saturating_add(SessionTerms::default().lifetime));
     assert_eq!(session.amr.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pwd", "otp"]);
 }
 
@@ -66,15 +68,21 @@ fn opens_nothing_on_a_foreign_or_revoked_device() {
     // Warpgate GHSA-868r-97g5-r9g4: any user could finish a login begun for another.
     let (mallory, token) = (UserId::new(NOW, [66; 10]), session_token(1));
     let device = laptop(alice().id, key(1).public().thumbprint());
-    let refused = open_session(TestLogin(mallory), &device, &token, NOW).unwrap_err();
+    let refused =
+        open_session(TestLogin(mallory), &device, &token, SessionTerms::default(), Arrival::at(NOW))
+            .unwrap_err();
     assert_eq!(refused, OpenSessionError::ForeignDevice);
 
     let revoked = DeviceRecord { state: DeviceState::Revoked, ..device.clone() };
-    let refused = open_session(TestLogin(alice().id), &revoked, &token, NOW).unwrap_err();
+    let refused =
+        open_session(TestLogin(alice().id), &revoked, &token, SessionTerms::default(), Arrival::at(NOW))
+            .unwrap_err();
     assert_eq!(refused, OpenSessionError::DeviceRevoked);
 
     let enrollment = SecretToken::new(TokenKind::Enrollment, token.id(), [1; 32]);
-    let refused = open_session(TestLogin(alice().id), &device, &enrollment, NOW).unwrap_err();
+    let refused =
+        open_session(TestLogin(alice().id), &device, &enrollment, SessionTerms::default(), Arrival::at(NOW))
+            .unwrap_err();
     assert_eq!(refused, OpenSessionError::TokenKind);
 }
 
@@ -117,7 +125,7 @@ fn refuses_a_stolen_token_with_another_key() {
         &stolen.session,
         &stolen.token,
         &proof,
-        NOW,
+        Arrival::at(NOW),
     );
     assert_eq!(refused.unwrap_err(), AuthenticationError::Proof);
 }
@@ -129,7 +137,7 @@ fn refuses_a_proof_that_was_made_without_the_token() {
     let proof = check(&prove(&key(1), &request), &request).unwrap();
     let SignedIn { user, team_roles, device, session, token } = &signed_in;
     assert_eq!(
-        authenticate(user, team_roles, device, session, token, &proof, NOW).unwrap_err(),
+        authenticate(user, team_roles, device, session, token, &proof, Arrival::at(NOW)).unwrap_err(),
         AuthenticationError::Proof
     );
 }
@@ -200,6 +208,74 @@ fn is_checked_again_on_the_rows_of_the_moment() {
     for (change, expected) in cases {
         assert_eq!(again(change, NOW), Err(expected));
     }
-    let late = NOW.saturating_add(SESSION_LIFETIME + Duration::from_millis(1));
+    let late = NOW.saturating_add(SessionTerms::default().lifetime + Duration::from_millis(1));
     assert_eq!(again(|_| (), late), Err(AuthenticationError::SessionExpired));
+}
+
+/// Signed in at [`NOW`] from one address, under these terms; asks `seconds` later from another address.
+fn asks(terms: SessionTerms, opened: &str, seconds: u64, asking: &str) -> Result<(), AuthenticationError> {
+    let mut signed_in = SignedIn::new();
+    signed_in.session.terms = terms;
+    signed_in.session.client_address = Some(opened.parse().unwrap());
+    let SignedIn { user, team_roles, device, session, token } = &signed_in;
+    let arrival = Arrival::at(NOW.saturating_add(Duration::from_secs(seconds))).from(asking.parse().unwrap());
+    authenticate(user, team_roles, device, session, token, &signed_in.proof(), arrival).map(drop)
+}
+
+#[test]
+fn a_session_that_is_bound_is_good_in_its_own_network_only() {
+    let terms = SessionTerms { binding: SessionBinding::Network, ..SessionTerms::default() };
+    for (opened, asking, good) in [
+        ("192.0.2.7", "192.0.2.7", true),
+        ("192.0.2.7", "::ffff:192.0.2.7", true),
+        ("192.0.2.7", "192.0.2.8", false),
+        ("2001:db8:1:2::a", "2001:db8:1:2:ffff::b", true),
+        ("2001:db8:1:2::a", "2001:db8:1:3::a", false),
+        ("192.0.2.7", "2001:db8::1", false),
+    ] {
+        let expected = if good { Ok(()) } else { Err(AuthenticationError::OtherNetwork) };
+        assert_eq!(asks(terms, opened, 1, asking), expected, "{opened} {asking}");
+        assert_eq!(asks(SessionTerms::default(), opened, 1, asking), Ok(()), "nothing is bound");
+    }
+    // Nobody knows where it was opened, or where it is used.
+    let mut signed_in = SignedIn::new();
+    signed_in.session.terms = terms;
+    assert_eq!(signed_in.authenticate().unwrap_err(), AuthenticationError::OtherNetwork);
+}
+
+#[test]
+fn a_session_ends_when_it_rests_for_too_long_and_when_the_team_says_so() {
+    let here = "192.0.2.7";
+    let idle = SessionTerms { idle_limit: Some(Duration::from_secs(600)), ..SessionTerms::default() };
+    assert_eq!(asks(idle, here, 600, here), Ok(()));
+    assert_eq!(asks(idle, here, 601, here), Err(AuthenticationError::SessionIdle));
+    // Opened for twelve hours; the team has made it one since.
+    let short = SessionTerms { lifetime: Duration::from_secs(3600), ..SessionTerms::default() };
+    assert_eq!(asks(short, here, 3599, here), Ok(()));
+    assert_eq!(asks(short, here, 3600, here), Err(AuthenticationError::SessionExpired));
+    // A longer one than it was opened for gives it nothing.
+    let long = SessionTerms { lifetime: Duration::from_secs(25 * 3600), ..SessionTerms::default() };
+    assert_eq!(asks(long, here, 12 * 3600, here), Err(AuthenticationError::SessionExpired));
+}
+
+#[test]
+fn a_request_is_a_use_and_is_no_use_before_itself() {
+    let signed_in = SignedIn::new();
+    let later = NOW.saturating_add(Duration::from_secs(1000));
+    let SignedIn { user, team_roles, device, session, token } = &signed_in;
+    let approved =
+        authenticate(user, team_roles, device, session, token, &signed_in.proof(), Arrival::at(later))
+            .unwrap();
+    let approved = approved.on_approved_device().unwrap();
+    // Meanwhile this very request was written down as the last use, and an administrator has set a limit.
+    let mut rows = SignedIn::new();
+    rows.session.last_used_at = later;
+    rows.session.terms.idle_limit = Some(Duration::from_secs(600));
+    let again = approved.check_again(&rows.user, &rows.team_roles, &rows.device, &rows.session, later);
+    assert_eq!(again.unwrap_err(), AuthenticationError::SessionIdle);
+    // What is known besides the row counts when it is later.
+    let used = Arrival { last_used_at: Some(later), ..Arrival::at(later) };
+    rows.session.last_used_at = NOW;
+    let SignedIn { user, team_roles, device, session, token } = &rows;
+    assert!(authenticate(user, team_roles, device, session, token, &rows.proof(), used).is_ok());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use usher_ca::{Authorization as _, SourceAddresses};
-use usher_identity::SESSION_LIFETIME;
+use usher_identity::SessionTerms;
 use usher_policy::{AccessFacts, Decision, Lock, Locked, PortForwarding, Purpose};
 use usher_types::{KeyId, Principal};
 
@@ -91,7 +91,7 @@ fn facts_of_another_user_or_project_are_refused() {
 #[test]
 fn a_session_that_ended_meanwhile_is_refused() {
     let request = request(None, Purpose::Command);
-    let denial = denial(decide_at(&request, &facts(), NOW.saturating_add(SESSION_LIFETIME)));
+    let denial = denial(decide_at(&request, &facts(), NOW.saturating_add(SessionTerms::default().lifetime)));
     assert_eq!(codes(&denial), ["session_expired"]);
 }
 

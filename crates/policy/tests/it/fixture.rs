@@ -4,8 +4,8 @@ use std::{net::IpAddr, sync::LazyLock, time::Duration};
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use usher_identity::{
-    ApprovedUser, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, UserRecord, UserStatus,
-    authenticate,
+    ApprovedUser, Arrival, AuthenticationMethod, DeviceRecord, DeviceState, Login, PrivateKey, SessionTerms,
+    UserRecord, UserStatus, authenticate,
     dpop::{Jti, NonceKey, NonceKeys, PortableVerifier, ProofRequest, make, verify},
     open_session,
 };
@@ -88,13 +88,20 @@ pub(crate) fn alice(auth_time: UnixTime, amr: Vec<AuthenticationMethod>) -> Appr
         created_at: NOW,
     };
     let token = SecretToken::new(TokenKind::Session, TokenId::new(NOW, [6; 10]), [6; 32]);
-    let session = open_session(SignedInUser(user.id, auth_time, amr), &device, &token, NOW).unwrap();
+    let session = open_session(
+        SignedInUser(user.id, auth_time, amr),
+        &device,
+        &token,
+        SessionTerms::default(),
+        Arrival::at(NOW),
+    )
+    .unwrap();
     let nonces = NonceKeys::new(NonceKey::new([8; 32]), None);
     let request =
         ProofRequest { method: "GET", htu: "https://b/v1/me", query: "", body: b"", token: Some(&token) };
     let proof = make(&key, &request, Jti::new([1; 16]), Some(&nonces.issue(NOW)), NOW);
     let proof = verify(&proof, &request, &nonces, NOW, &PortableVerifier).unwrap();
-    authenticate(&user, &user.team_role.into(), &device, &session, &token, &proof, NOW)
+    authenticate(&user, &user.team_role.into(), &device, &session, &token, &proof, Arrival::at(NOW))
         .unwrap()
         .on_approved_device()
         .unwrap()

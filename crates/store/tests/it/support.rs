@@ -195,6 +195,9 @@ pub(crate) async fn session(tx: &mut WriteTx, user: &UserRecord) -> (DeviceRecor
         expires_at: UnixTime::from_secs(NOW.as_secs() + 3600),
         ended_at: None,
         provider: None,
+        client_address: None,
+        last_used_at: NOW,
+        terms: Default::default(),
     };
     sessions::create(tx, &session).await.unwrap();
     (device, session)
