@@ -31,6 +31,7 @@ statements! {
             state = $7 WHERE id = $1";
     OWNED = "SELECT (SELECT COUNT(*) FROM users WHERE connector_id = $1) AS users,
             (SELECT COUNT(*) FROM groups WHERE connector_id = $1) AS groups";
+    BOUND = "SELECT COUNT(*) AS people FROM external_identities WHERE connector_id = $1";
     GROUPS_BEGINNING = "SELECT 1 FROM groups WHERE connector_id IS NULL AND substr(name, 1, length($1)) = $1 LIMIT 1";
     DELETE = "DELETE FROM connectors WHERE id = $1";
     BIND = "INSERT INTO external_identities (connector_id, external_id, user_id) VALUES ($1, $2, $3)
@@ -150,6 +151,14 @@ pub enum WriteConnectorError {
     /// Groups of the broker's own directory have names that would be this connector's.
     #[error("a group of the team's own begins with `{0}.`: delete it, or choose another name")]
     GroupsBegin(ConnectorName),
+    /// External ids are an issuer's, by one of its claims: elsewhere the same ones are other people's.
+    #[error("{people} people of connector `{name}` are known by their ids at its issuer")]
+    InUse {
+        /// The connector.
+        name: ConnectorName,
+        /// How many.
+        people: i64,
+    },
     /// Another connector has the issuer: its external ids would belong to two.
     #[error("connector `{0}` has this issuer")]
     IssuerTaken(ConnectorName),
@@ -287,13 +296,15 @@ pub async fn create(tx: &mut WriteTx, connector: &Connector) -> Result<(), Write
 /// Writes a connector that was read and changed. When it is disabled, the sessions of its users end.
 ///
 /// # Errors
-/// [`WriteConnectorError::IssuerTaken`] when another connector has the issuer.
+/// [`WriteConnectorError::IssuerTaken`] when another connector has the issuer, [`WriteConnectorError::InUse`] when somebody
+/// would be somebody else by the new one.
 pub async fn update(
     tx: &mut WriteTx,
     connector: &Connector,
     now: UnixTime,
 ) -> Result<(), WriteConnectorError> {
     unique_issuer(tx, connector).await?;
+    keeps_people(tx, connector).await?;
     let (issuer, client_id, secret) = client(tx, connector).await?;
     query(UPDATE)
         .bind(connector.id.to_string())
@@ -329,6 +340,22 @@ async fn unique_issuer(tx: &mut WriteTx, connector: &Connector) -> Result<(), Wr
     match one(tx, SAME_ISSUER, &client.issuer).await? {
         Some(other) if other.id != connector.id => Err(WriteConnectorError::IssuerTaken(other.name)),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// SECURITY: whoever gets an id of this connector at another issuer, or by another claim, must not become its owner here.
+async fn keeps_people(tx: &mut WriteTx, connector: &Connector) -> Result<(), WriteConnectorError> {
+    let Some(before) = by_id(tx, connector.id).await? else { return Ok(()) };
+    // SCIM may have brought people before there was an issuer: theirs are the ids that it will sign in.
+    let Some(was) = &before.oidc else { return Ok(()) };
+    let same_issuer = connector.oidc.as_ref().is_some_and(|client| client.issuer == was.issuer);
+    if same_issuer && connector.settings.external_id_claim == before.settings.external_id_claim {
+        return Ok(());
+    }
+    let row = query(BOUND).bind(connector.id.to_string()).fetch_one(tx).await.map_err(StoreError::from)?;
+    match row.int("people")? {
+        0 => Ok(()),
+        people => Err(WriteConnectorError::InUse { name: connector.name.clone(), people }),
     }
 }
 

@@ -264,6 +264,8 @@ fn properties(connector: &Connector) -> Result<ConnectorProperties, ApiError> {
 impl From<WriteConnectorError> for ApiError {
     fn from(error: WriteConnectorError) -> Self {
         match error {
+            WriteConnectorError::InUse { .. } => Self::new(ErrorCode::InUse, error.to_string())
+                .with_next("connect the other provider under a name of its own"),
             WriteConnectorError::GroupsBegin(_)
             | WriteConnectorError::IssuerTaken(_)
             | WriteConnectorError::Taken(_) => Self::new(ErrorCode::AlreadyExists, error.to_string()),

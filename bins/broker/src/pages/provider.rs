@@ -21,6 +21,7 @@ use usher_sign_in::{
 use usher_store::{
     ConnectorState, JoinRule, WriteTx,
     connectors::{self, Connector},
+    scim,
     sessions::{self, LoggedOut},
     sign_in,
 };
@@ -189,7 +190,9 @@ async fn accept(
         tx.commit().await?;
         return disabled(app, connector);
     }
-    if connector.join_rule == JoinRule::FirstLogin {
+    // Whom SCIM speaks about is in the groups that SCIM says: two would undo each other's changes.
+    let is_provisioned = scim::users::by_id(&mut tx, connector.id, user.id).await?.is_some();
+    if connector.join_rule == JoinRule::FirstLogin && !is_provisioned {
         join::groups(&mut tx, connector, &user, identity.groups(), peer, now).await?;
     }
     let login = identity.login(&user, connector.id);

@@ -199,7 +199,7 @@ async fn nobody_is_taken_for_somebody_by_a_name_or_an_address() {
     let me = impostor.get("/v1/me").await;
     assert_eq!(
         (&me.body["user"]["user_name"], &me.body["user"]["team_role"]),
-        (&json!("admin2"), &json!(false))
+        (&json!("admin2"), &json!("member"))
     );
     let mut other = connected.session("auth1|admin").await;
     assert_eq!(other.get("/v1/me").await.body["user"]["user_name"], "admin3");
@@ -391,6 +391,57 @@ async fn a_logout_needs_a_token_of_the_provider() {
         let answer = connected.broker.post_form("/oidc/backchannel-logout", &[("logout_token", token)]).await;
         text_of(answer, 400).await;
     }
+}
+
+/// One connector's people are not handed to another provider: the same id there is somebody else.
+#[tokio::test]
+async fn a_connector_with_people_keeps_its_issuer() {
+    let mut connected = Connected::new("first-login").await;
+    let moved = json!({"settings": {"issuer": "https://evil.example"}});
+    let claim = json!({"settings": {"external_id_claim": "oid"}});
+    assert_eq!(connected.admin.call("PATCH", "/v1/connectors/example", &claim).await.status, 200);
+    let back = json!({"settings": {"external_id_claim": "sub"}});
+    assert_eq!(connected.admin.call("PATCH", "/v1/connectors/example", &back).await.status, 200);
+    let _alice = connected.session("alice").await;
+    for change in [moved, claim] {
+        connected.admin.call("PATCH", "/v1/connectors/example", &change).await.refused(409, "in_use");
+    }
+    let harmless = json!({"settings": {"issuer": connected.idp.issuer(), "scopes": ["profile"]}});
+    assert_eq!(connected.admin.call("PATCH", "/v1/connectors/example", &harmless).await.status, 200);
+}
+
+/// Of whom SCIM speaks, the claim of groups says nothing: the two would undo each other's changes.
+#[tokio::test]
+async fn groups_are_scims_for_whom_scim_speaks_about() {
+    let mut connected = Connected::new("first-login").await;
+    let mut alice = connected.session("alice").await;
+    let groups = json!(["example.site-reliability"]);
+    assert_eq!(alice.get("/v1/me").await.body["user"]["groups"], groups);
+    let token = json!({"connector": "example", "description": "provisioning"});
+    let token = connected.admin.call("POST", "/v1/scim-tokens", &token).await;
+    let token = token.body["token"].as_str().unwrap().to_owned();
+    let scim = async |path: &str, body: Value| {
+        let url = format!("{}/scim/v2/{path}", connected.broker.origin);
+        let sent = connected.broker.http.post(url).bearer_auth(&token);
+        let sent = sent.header("content-type", "application/scim+json").body(body.to_string());
+        let answer = sent.send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
+    };
+    let user = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": "alice@example.test", "externalId": "alice",
+    });
+    let user = scim("Users", user).await;
+    let group = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Payments", "members": [{"value": user["id"]}],
+    });
+    scim("Groups", group).await;
+    // Neither put into a group of the claim nor taken out of one that only SCIM knows.
+    let mut alice = connected.session("alice").await;
+    let groups = json!(["example.payments", "example.site-reliability"]);
+    assert_eq!(alice.get("/v1/me").await.body["user"]["groups"], groups);
 }
 
 /// Threat 23, and addresses that would let the broker ask what it must not.
