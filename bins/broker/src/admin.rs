@@ -13,6 +13,7 @@ mod groups;
 mod keys;
 pub(crate) mod locks;
 mod passkeys;
+pub(crate) mod policies;
 mod project_groups;
 mod projects;
 mod scim_tokens;
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(keys::routes())
         .merge(locks::routes())
         .merge(passkeys::routes())
+        .merge(policies::routes())
         .merge(project_groups::routes())
         .merge(projects::routes())
         .merge(scim_tokens::routes())

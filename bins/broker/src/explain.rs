@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use axum::{Router, extract::State, routing::get};
 use usher_api::v1::{Explanation, ExplanationQuery, RoleExplained, Verdict};
-use usher_identity::{UserRecord, UserStatus};
-use usher_policy::explain;
+use usher_identity::{AuthenticationMethod, UserRecord, UserStatus};
+use usher_policy::{Asker, explain};
 use usher_store::{Conn, connections, devices, projects, servers, users};
-use usher_types::{DeviceId, Permission};
+use usher_types::{DeviceId, DeviceName, Permission, UnixTime};
 
 use crate::{
     AppState,
@@ -41,7 +41,12 @@ async fn own(
     {
         return Err(hidden());
     }
-    let asked = Asked { user: found, device: Some(caller.device_id()), client: Some(info.client_address) };
+    let asked = Asked {
+        user: found,
+        device: Some((caller.device_id(), caller.device_name().clone())),
+        signed_in: Some((caller.auth_time(), caller.amr().to_vec())),
+        client: Some(info.client_address),
+    };
     look(&mut reader, asked, &server, &info).await
 }
 
@@ -54,12 +59,13 @@ async fn of_user(
 ) -> Result<Answer<Explanation>, ApiError> {
     let mut reader = app.store().read().await?;
     let user = users::find(&mut reader, &user).await?.ok_or_else(|| ApiError::not_found("user", &user))?;
-    look(&mut reader, Asked { user, device: None, client: query.from }, &server, &info).await
+    look(&mut reader, Asked { user, device: None, signed_in: None, client: query.from }, &server, &info).await
 }
 
 struct Asked {
     user: UserRecord,
-    device: Option<DeviceId>,
+    device: Option<(DeviceId, DeviceName)>,
+    signed_in: Option<(UnixTime, Vec<AuthenticationMethod>)>,
     client: Option<IpAddr>,
 }
 
@@ -71,8 +77,19 @@ async fn look(
 ) -> Result<Answer<Explanation>, ApiError> {
     let hidden = || ApiError::not_found("server", server);
     let server = servers::find(reader, server).await?.ok_or_else(hidden)?;
-    let facts = connections::facts(reader, asked.user.id, asked.device, &server).await?.ok_or_else(hidden)?;
-    let told = explain(&asked.user.user_name, &facts, asked.client, info.now);
+    let facts = connections::facts(reader, asked.user.id, asked.device.as_ref().map(|(id, _)| *id), &server)
+        .await?
+        .ok_or_else(hidden)?;
+    // Of others it is not known how they will have signed in: as well as one can.
+    let supposed = [AuthenticationMethod::MultiFactor];
+    let asker = Asker {
+        user_id: asked.user.id,
+        user_name: &asked.user.user_name,
+        device: asked.device.as_ref().map(|(id, name)| (*id, name)),
+        auth_time: asked.signed_in.as_ref().map_or(info.now, |(auth_time, _)| *auth_time),
+        amr: asked.signed_in.as_ref().map_or(supposed.as_slice(), |(_, amr)| amr),
+    };
+    let told = explain(&asker, &facts, asked.client, info.now);
     let (mut reasons, mut next) = person(reader, &asked).await?;
     reasons.extend(told.reasons.iter().map(ToString::to_string));
     next = next.or_else(|| told.reasons.first().map(usher_policy::Reason::next));

@@ -37,6 +37,7 @@ mod scim;
 mod server;
 mod signatures;
 mod state;
+mod suppose;
 pub mod tls;
 mod verifier;
 mod x509;

@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     explain, fleet, pages,
     request::{self, MAX_BODY},
-    scim, x509,
+    scim, suppose, x509,
 };
 
 /// Everything that the broker answers.
@@ -26,6 +26,7 @@ pub fn router(app: AppState) -> Router {
         .merge(connections::routes())
         .merge(enrollment::routes())
         .merge(explain::routes())
+        .merge(suppose::routes())
         .merge(fleet::routes())
         .merge(x509::routes())
         .route_layer(middleware::from_fn_with_state(app.clone(), request::pipeline));

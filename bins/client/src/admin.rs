@@ -15,6 +15,7 @@ pub mod group;
 mod keys;
 pub mod lock;
 pub mod passkey;
+pub mod policy;
 pub mod project;
 pub mod scim_token;
 pub mod server;

@@ -117,6 +117,9 @@ pub enum Command {
     /// Passkeys, with which people sign in at a browser
     #[command(subcommand)]
     Passkey(admin::passkey::PasskeyCommand),
+    /// What is forbidden whatever the roles say
+    #[command(subcommand)]
+    Policy(admin::policy::PolicyCommand),
     /// Projects
     #[command(subcommand)]
     Project(admin::project::ProjectCommand),
@@ -273,6 +276,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Login(options) => login::run(&context, &options),
         Command::Logout => login::sign_out(&context),
         Command::Passkey(command) => admin::passkey::run(&context, &command),
+        Command::Policy(command) => admin::policy::run(&context, command),
         Command::Project(command) => admin::project::run(&context, command),
         Command::Projects => admin::project::run(&context, admin::project::ProjectCommand::List),
         Command::Proxy(command) => proxy::run(&context, &command),

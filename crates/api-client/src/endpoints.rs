@@ -1,6 +1,7 @@
 //! A method for every endpoint of the API, by topic. `tests` compare this list with the API's own table.
 
 mod passkeys;
+mod policies;
 mod providers;
 mod sessions;
 

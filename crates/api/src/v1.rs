@@ -11,6 +11,8 @@ mod fleet;
 mod keys;
 mod locks;
 mod passkeys;
+mod policies;
+mod policy_test;
 mod scim;
 
 pub use access::{Address, ClientCertificate, Connection, ConnectionRequest, Leg, Purpose, Route};
@@ -39,4 +41,10 @@ pub use fleet::{
 pub use keys::{Key, KeyCustody, KeyKind, KeyState, RetireKeys, RotateKey};
 pub use locks::{Lock, LockKind, SetLock};
 pub use passkeys::{Passkey, UpdatePasskey};
+pub use policies::{Policy, PolicySchema, SetPolicy};
+pub use policy_test::{
+    PolicyChange, PolicyCircumstances, PolicyDiff, PolicyDiffResult, PolicyDiffUser, PolicyDifference,
+    PolicyReach, PolicyTest, PolicyTestCase, PolicyTestDecision, PolicyTestResult, PolicyTestSignIn,
+    ProposedRoles,
+};
 pub use scim::{CreateScimToken, CreatedScimToken, ScimToken};

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use usher_types::{
     ConnectionId, ConnectorId, ConnectorName, DeviceId, DeviceName, DisplayName, GroupId, GroupName,
-    HostName, Label, LockReason, LoginName, PasskeyId, ProjectId, ProjectSlug, SealKeyId, ServerId,
+    HostName, Label, LockReason, LoginName, PasskeyId, PolicyName, ProjectId, ProjectSlug, SealKeyId, ServerId,
     SessionId, Sha256, TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
 };
 
@@ -351,6 +351,26 @@ events! {
         passkey_name: DisplayName,
         /// What the owner called it before.
         before: DisplayName,
+    }
+    /// A policy was removed.
+    PolicyRemove = "policy.remove" {
+        /// Its name.
+        policy: PolicyName,
+        /// SHA-256 of its text.
+        before: Sha256,
+    }
+    /// A policy was set.
+    PolicySet = "policy.set" {
+        /// Its name.
+        policy: PolicyName,
+        /// The project whose servers it is about; every server of the team when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project_id: Option<ProjectId>,
+        /// SHA-256 of its text.
+        text: Sha256,
+        /// SHA-256 of the text that it had; absent when it is new.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Sha256>,
     }
     /// A project was made.
     ProjectCreate = "project.create" {

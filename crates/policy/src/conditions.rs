@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use usher_identity::{AuthenticatedUser, AuthenticationMethod};
+use usher_identity::AuthenticationMethod;
 use usher_types::{Cidr, Label, UnixTime};
 
-use crate::Hours;
+use crate::{Asker, Hours};
 
 /// The longest that a proof of who somebody is may be asked to be young, and the longest that one given for named
 /// servers is kept.
@@ -98,14 +98,14 @@ impl Authentication {
     }
 
     /// Whether the last proof is good enough. `named` is when the person last gave one for this very server.
-    pub(crate) fn is_met(&self, user: &AuthenticatedUser, named: Option<UnixTime>, now: UnixTime) -> bool {
-        let given = if self.named_server { named } else { Some(user.auth_time()) };
+    pub(crate) fn is_met(&self, asker: &Asker<'_>, named: Option<UnixTime>, now: UnixTime) -> bool {
+        let given = if self.named_server { named } else { Some(asker.auth_time) };
         let Some(given) = given else { return false };
         let oldest = self.max_age().or_else(|| self.named_server.then_some(LONGEST_MAX_AGE));
         // Clocks of brokers differ a little. A proof from further in the future is none: the clock was turned back since.
         let fresh = oldest
             .is_none_or(|oldest| given <= now.saturating_add(CLOCKS_DIFFER) && now.since(given) <= oldest);
-        fresh && (!self.second_factor || has_second_factor(user.amr()))
+        fresh && (!self.second_factor || asker.has_second_factor())
     }
 
     /// [`Self::max_age_seconds`].
@@ -131,7 +131,7 @@ impl Authentication {
 }
 
 /// An identity provider that says nothing about it used one factor.
-fn has_second_factor(amr: &[AuthenticationMethod]) -> bool {
+pub(crate) fn has_second_factor(amr: &[AuthenticationMethod]) -> bool {
     amr.iter().any(|method| match method {
         AuthenticationMethod::HardwareKey | AuthenticationMethod::MultiFactor => true,
         AuthenticationMethod::OneTimePassword | AuthenticationMethod::Password => false,

@@ -2,16 +2,16 @@
 
 use std::{fmt, net::IpAddr};
 
-use usher_types::{GroupName, HostName, LockReason, LoginName, ProjectSlug};
+use usher_types::{GroupName, HostName, LockReason, LoginName, PolicyName, ProjectSlug};
 
 use crate::{Authentication, Grant, Locked, Unmet};
 
-/// The answer to one request.
+/// The answer to one request. What an allow carries is the proof, or what it would prove.
 #[must_use]
 #[derive(Debug)]
-pub enum Decision {
+pub enum Decision<Allowed = Grant> {
     /// Yes; here is the proof.
-    Allow(Grant),
+    Allow(Allowed),
     /// No, for these reasons.
     Deny(Denial),
     /// Only after the user has proved again who it is (RFC 9470).
@@ -104,6 +104,20 @@ pub enum Reason {
         /// The user's own.
         own: Option<LoginName>,
     },
+    /// A policy forbids it.
+    Policy {
+        /// Its name.
+        name: PolicyName,
+        /// Why, in the administrator's words.
+        says: Option<String>,
+        /// What to do about it, in the same.
+        advises: Option<String>,
+    },
+    /// Whether a policy forbids it cannot be told.
+    PolicyFailed {
+        /// Its name.
+        name: PolicyName,
+    },
     /// The session ended since the request was authenticated.
     SessionExpired,
 }
@@ -125,6 +139,8 @@ impl Reason {
             Self::NotNow { unmet: Unmet::Labels(_), .. } => "labels",
             Self::NotNow { unmet: Unmet::Networks(_), .. } => "outside_networks",
             Self::OtherLogin { .. } => "other_login",
+            Self::Policy { .. } => "policy",
+            Self::PolicyFailed { .. } => "policy_failed",
             Self::SessionExpired => "session_expired",
         }
     }
@@ -156,6 +172,11 @@ impl Reason {
             }
             Self::OtherLogin { own: Some(own), .. } => format!("leave out the login, or use `{own}`"),
             Self::OtherLogin { own: None, .. } => "leave out the login".to_owned(),
+            Self::Policy { advises: Some(advice), .. } => advice.clone(),
+            Self::Policy { name, advises: None, .. } => format!("ask an administrator about policy `{name}`"),
+            Self::PolicyFailed { name } => {
+                format!("ask an administrator to look at policy `{name}`: `usher policy show {name}`")
+            }
             Self::SessionExpired => "sign in again".to_owned(),
         }
     }
@@ -188,6 +209,13 @@ impl fmt::Display for Reason {
             Self::NotNow { group, unmet, client } => not_now(f, group, unmet, *client),
             Self::OtherLogin { requested, .. } => {
                 write!(f, "login `{requested}` is not yours; accounts are never shared")
+            }
+            Self::Policy { name, says: Some(reason), .. } => {
+                write!(f, "policy `{name}` forbids it: {reason}")
+            }
+            Self::Policy { name, says: None, .. } => write!(f, "policy `{name}` forbids it"),
+            Self::PolicyFailed { name } => {
+                write!(f, "whether policy `{name}` forbids it cannot be told, so it counts as forbidden")
             }
             Self::SessionExpired => f.write_str("your session has ended"),
         }

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 
-use usher_types::{UnixTime, UserName};
+use usher_types::UnixTime;
 
 use crate::{
-    AccessFacts, Assignment, Authentication, Reason, Unmet,
-    authorize::{open, standing_reasons},
+    AccessFacts, Asker, Assignment, Authentication, Purpose, Reason, Unmet,
+    authorize::{least_asked, standing_reasons},
+    cedar::Question,
 };
 
 /// The answer to "may this user, and why".
@@ -32,15 +33,12 @@ pub struct RoleExplained {
     pub unmet: Option<Unmet>,
 }
 
-/// Explains what [`authorize`](crate::authorize) says about the user of `facts`, for a client at `client`. Sessions and devices are left
-/// out: locks on a device are those in `facts`.
+/// Explains what [`authorize`](crate::authorize) says about somebody who wants a terminal on the server of `facts`, from
+/// `client`. What roles ask of the sign-in is told, not compared with that of `asker`; policies look at it. Locks on a device
+/// are those in `facts`.
 #[must_use]
-pub fn explain(
-    user_name: &UserName,
-    facts: &AccessFacts,
-    client: Option<IpAddr>,
-    now: UnixTime,
-) -> Explanation {
+pub fn explain(asker: &Asker<'_>, facts: &AccessFacts, client: Option<IpAddr>, now: UnixTime) -> Explanation {
+    let question = Question { asker, facts, purpose: Purpose::Interactive, client, now };
     let unmet = |assignment: &Assignment| assignment.conditions.unmet(&facts.server.labels, client, now);
     let roles: Vec<_> = facts
         .assignments
@@ -51,8 +49,5 @@ pub fn explain(
             unmet: unmet(assignment),
         })
         .collect();
-    let asks = open(facts, client, now)
-        .map(|one| facts.project.authentication.and(&one.conditions.authentication))
-        .min_by_key(Authentication::burden);
-    Explanation { reasons: standing_reasons(user_name, None, facts, client, now), asks, roles }
+    Explanation { reasons: standing_reasons(&question), asks: least_asked(facts, client, now), roles }
 }

@@ -14,7 +14,7 @@ use usher_types::{
     UserId,
 };
 
-use crate::{Authentication, Conditions};
+use crate::{Authentication, Conditions, Policies};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,8 @@ pub struct AccessFacts {
     pub project: ProjectFacts,
     /// All groups of the project, also those without the user.
     pub assignments: Vec<Assignment>,
+    /// What forbids something on servers of the project, whatever the roles say.
+    pub policies: Arc<Policies>,
     /// When the user last proved who it is for this very server, on the device it calls from.
     pub named_at: Option<UnixTime>,
     /// Locks on the user, the device it calls from, the server and the project.

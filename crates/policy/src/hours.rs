@@ -79,14 +79,22 @@ impl FromStr for Hours {
         if from == to || from == MINUTES_OF_DAY {
             return Err(ParseHoursError::Times);
         }
-        // What is in the program, not what the machine has: all brokers of a team decide alike.
-        let zone = if *zone == "UTC" {
-            TimeZone::UTC
-        } else {
-            TimeZoneDatabase::bundled().get(zone).map_err(|_error| ParseHoursError::Zone)?
-        };
+        let zone = zone_named(zone)?;
         Ok(Self { days: parse_days(days)?, from, to, zone, text: text.to_owned() })
     }
+}
+
+/// What is in the program, not what the machine has: all brokers of a team decide alike.
+pub(crate) fn zone_named(name: &str) -> Result<TimeZone, ParseHoursError> {
+    if name == "UTC" {
+        return Ok(TimeZone::UTC);
+    }
+    TimeZoneDatabase::bundled().get(name).map_err(|_error| ParseHoursError::Zone)
+}
+
+/// A day's word, counted from Monday.
+pub(crate) fn day(from_monday: i8) -> Option<&'static str> {
+    usize::try_from(from_monday).ok().and_then(|day| DAYS.get(day)).copied()
 }
 
 fn minutes(text: &str) -> Result<u16, ParseHoursError> {

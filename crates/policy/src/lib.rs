@@ -38,6 +38,7 @@
 //!         server_admin: false,
 //!         conditions: Default::default(),
 //!     }],
+//!     policies: Default::default(),
 //!     named_at: None,
 //!     locks: Vec::new(),
 //! };
@@ -49,7 +50,10 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
+mod asker;
 mod authorize;
+mod cedar;
+mod compare;
 mod conditions;
 mod decision;
 mod explain;
@@ -58,7 +62,13 @@ mod grant;
 mod hours;
 mod snapshot;
 
-pub use authorize::authorize;
+pub use asker::Asker;
+pub use authorize::{authorize, suppose};
+pub use cedar::{
+    Bindings, Draft, LONGEST_POLICY, Named, POLICY_SCHEMA, Policies, Policy, PolicyError, PolicySource,
+    UnboundError,
+};
+pub use compare::{Circumstances, Difference, Person, Reach, Rules, TooManyCircumstances, compare};
 pub use conditions::{Authentication, Conditions, LONGEST_MAX_AGE, Unmet};
 pub use decision::{Decision, Denial, Reason, StepUp};
 pub use explain::{Explanation, RoleExplained, explain};

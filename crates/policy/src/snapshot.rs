@@ -12,7 +12,7 @@ use std::{
 
 use usher_types::{GroupId, GroupName, Label, LoginName, ProjectId, ServerId, UserId};
 
-use crate::{AccessFacts, Assignment, Conditions, ProjectFacts, ServerFacts};
+use crate::{AccessFacts, Assignment, Conditions, Policies, Policy, ProjectFacts, ServerFacts};
 
 /// See the module. Made by a [`SnapshotBuilder`].
 #[derive(Debug, Default)]
@@ -35,6 +35,7 @@ struct Project {
     facts: ProjectFacts,
     /// Its part of the assignments.
     assignments: (u32, u32),
+    policies: Arc<Policies>,
 }
 
 /// A group's role in a project.
@@ -171,6 +172,7 @@ impl Found<'_> {
             },
             project: project.facts.clone(),
             assignments: Vec::new(),
+            policies: Arc::clone(&project.policies),
             named_at: None,
             locks: Vec::new(),
         };
@@ -187,6 +189,8 @@ impl Found<'_> {
                 });
             }
         }
+        let named = project.policies.groups().iter();
+        facts.groups.extend(named.filter(|group| member.groups.binary_search(group).is_ok()));
         Some(facts)
     }
 }
@@ -197,6 +201,7 @@ impl Found<'_> {
 pub struct SnapshotBuilder {
     snapshot: Snapshot,
     assignments: Vec<(ProjectId, GroupId, Assignment)>,
+    policies: Vec<Arc<Policy>>,
     servers: Vec<(ProjectId, Server)>,
     locked_servers: BTreeSet<ServerId>,
     locked_projects: BTreeSet<ProjectId>,
@@ -212,12 +217,17 @@ impl SnapshotBuilder {
 
     /// A project.
     pub fn project(&mut self, facts: ProjectFacts) {
-        self.snapshot.projects.push(Project { facts, assignments: (0, 0) });
+        self.snapshot.projects.push(Project { facts, assignments: (0, 0), policies: Arc::default() });
     }
 
     /// A group's role in a project.
     pub fn assignment(&mut self, project: ProjectId, assignment: Assignment) {
         self.assignments.push((project, assignment.group_id, assignment));
+    }
+
+    /// A policy.
+    pub fn policy(&mut self, policy: Arc<Policy>) {
+        self.policies.push(policy);
     }
 
     /// A server. One whose name is too long to be one is left out.
@@ -253,7 +263,15 @@ impl SnapshotBuilder {
     /// Sorts and packs.
     #[must_use]
     pub fn finish(self) -> Snapshot {
-        let Self { mut snapshot, mut assignments, servers, locked_servers, locked_projects, labels } = self;
+        let Self {
+            mut snapshot,
+            mut assignments,
+            policies,
+            servers,
+            locked_servers,
+            locked_projects,
+            labels,
+        } = self;
         // At place 0, what most have.
         snapshot.conditions.push(Arc::default());
         snapshot.labels.push(Arc::default());
@@ -286,10 +304,17 @@ impl SnapshotBuilder {
             }));
         }
         snapshot.groups = groups;
+        let mut last_policies: Option<Arc<Policies>> = None;
         for project in &mut snapshot.projects {
             let id = project.facts.id;
             let first = snapshot.assignments.partition_point(|packed| packed.project < id);
             let end = snapshot.assignments.partition_point(|packed| packed.project <= id);
+            let concern = Policies::of_project(id, &policies);
+            // Most projects share what is about the whole team.
+            project.policies = match &last_policies {
+                Some(last) if **last == concern => Arc::clone(last),
+                _ => Arc::clone(last_policies.insert(Arc::new(concern))),
+            };
             project.assignments =
                 (u32::try_from(first).unwrap_or_default(), u32::try_from(end).unwrap_or_default());
         }

@@ -16,7 +16,7 @@ use usher_types::{
 use crate::{
     Conn, StoreError, WriteTx,
     conn::query,
-    locks, named_proofs,
+    locks, named_proofs, policies,
     row::{Columns, Row, statements},
     servers::Server,
 };
@@ -108,6 +108,23 @@ pub enum Repeated {
     OtherContent,
 }
 
+/// A project, and its groups' roles; `None` when it is gone.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn rules(
+    conn: &mut Conn,
+    project: ProjectId,
+) -> Result<Option<(ProjectFacts, Vec<Assignment>)>, StoreError> {
+    let project = project.to_string();
+    let Some(row) = query(PROJECT).bind(&project).fetch_optional(&mut *conn).await? else {
+        return Ok(None);
+    };
+    let assignments = query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
+    let assignments = assignments.iter().map(read_assignment).collect::<Result<_, _>>()?;
+    Ok(Some((read_project(&row)?, assignments)))
+}
+
 /// Everything that decides about one user's access to one server, from one device; without a device, what does not
 /// depend on it. Give it a [`Reader`](crate::Reader) or the
 /// transaction that is to insert: all parts must be of one snapshot. `None` when the server's project is gone.
@@ -120,18 +137,12 @@ pub async fn facts(
     device: Option<DeviceId>,
     server: &Server,
 ) -> Result<Option<AccessFacts>, StoreError> {
-    let project = server.project_id.to_string();
-    let Some(row) = query(PROJECT).bind(&project).fetch_optional(&mut *conn).await? else {
-        return Ok(None);
-    };
+    let Some((project, assignments)) = rules(conn, server.project_id).await? else { return Ok(None) };
     let user_text = user.to_string();
-    let login = query(LOGIN).bind(&project).bind(&user_text).fetch_optional(&mut *conn).await?;
+    let login = query(LOGIN).bind(project.id.to_string()).bind(&user_text).fetch_optional(&mut *conn).await?;
     let groups = query(MEMBERSHIPS).bind(&user_text).fetch_all(&mut *conn).await?;
     let groups: BTreeSet<GroupId> =
         groups.iter().map(|row| row.parse("group_id")).collect::<Result<_, _>>()?;
-    let assignments = query(ASSIGNMENTS).bind(&project).fetch_all(&mut *conn).await?;
-    let assignments: Vec<_> = assignments.iter().map(read_assignment).collect::<Result<_, _>>()?;
-    let project = read_project(&row)?;
     let asked = assignments.iter().map(|assignment| &assignment.conditions.authentication);
     let named_at = if asked.chain([&project.authentication]).any(|asked| asked.named_server) {
         match device {
@@ -141,6 +152,7 @@ pub async fn facts(
     } else {
         None
     };
+    let policies = policies::of_project(conn, project.id).await?;
     let locks = locks::of_access(conn, user, device, server.id, server.project_id).await?;
     Ok(Some(AccessFacts {
         user_id: user,
@@ -155,6 +167,7 @@ pub async fn facts(
         },
         project,
         assignments,
+        policies: Arc::new(policies),
         named_at,
     }))
 }

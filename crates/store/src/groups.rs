@@ -1,6 +1,6 @@
 //! Groups of users. Who is in a group decides who gets in; every change of members moves the epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 use usher_types::{ConnectorId, ConnectorName, GroupId, GroupName, UnixTime, UserId, UserName};
@@ -25,6 +25,7 @@ statements! {
     DELETE = "DELETE FROM groups WHERE id = $1";
     MEMBERS = "SELECT u.user_name FROM group_members m JOIN users u ON u.id = m.user_id
         WHERE m.group_id = $1 ORDER BY u.user_name";
+    MEMBERSHIPS = "SELECT user_id, group_id FROM group_members";
     ALL_MEMBERS = "SELECT m.group_id, u.user_name FROM group_members m JOIN users u ON u.id = m.user_id
         ORDER BY u.user_name";
     OF_USER = "SELECT g.id, g.name, g.connector_id, g.display_name, g.created_at
@@ -215,6 +216,18 @@ pub async fn all_members(conn: &mut Conn) -> Result<BTreeMap<GroupId, Vec<UserNa
         groups.entry(row.parse("group_id")?).or_default().push(row.parse("user_name")?);
     }
     Ok(groups)
+}
+
+/// The groups of every user that is in any.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn memberships(conn: &mut Conn) -> Result<BTreeMap<UserId, BTreeSet<GroupId>>, StoreError> {
+    let mut users = BTreeMap::<UserId, BTreeSet<GroupId>>::new();
+    for row in query(MEMBERSHIPS).fetch_all(conn).await? {
+        users.entry(row.parse("user_id")?).or_default().insert(row.parse("group_id")?);
+    }
+    Ok(users)
 }
 
 /// The groups that a user is in.

@@ -53,6 +53,7 @@ pub mod keys;
 pub mod locks;
 pub mod named_proofs;
 pub mod passkeys;
+pub mod policies;
 mod postgres;
 pub mod project_groups;
 pub mod project_users;
@@ -112,6 +113,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("locks", locks::STATEMENTS),
         ("named_proofs", named_proofs::STATEMENTS),
         ("passkeys", passkeys::STATEMENTS),
+        ("policies", policies::STATEMENTS),
         ("project_groups", project_groups::STATEMENTS),
         ("project_users", project_users::STATEMENTS),
         ("projects", projects::STATEMENTS),

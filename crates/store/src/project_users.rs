@@ -7,7 +7,7 @@ use usher_account_lifecycle::allocate::{self, AllocateError};
 use usher_types::{GroupId, LoginName, ProjectId, ProjectSlug, UnixTime, UserId};
 
 use crate::{
-    StoreError, WriteTx,
+    Conn, StoreError, WriteTx,
     conn::query,
     project_groups,
     projects::{self, Project},
@@ -38,6 +38,7 @@ statements! {
         ORDER BY g.project_id, u.unix_user_name";
     GROUP_NAME = "SELECT 1 FROM project_groups
         WHERE project_id = $1 AND unix_group_name = $2 AND removed_at IS NULL LIMIT 1";
+    LOGINS = "SELECT user_id, login FROM project_users WHERE project_id = $1";
     CREATE = "INSERT INTO project_users (project_id, user_id, login, unix_uid, unix_gid, created_at)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
 }
@@ -113,6 +114,15 @@ impl Missing {
             login: row.parse("unix_user_name")?,
         })
     }
+}
+
+/// Everybody's account in a project.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn logins(conn: &mut Conn, project: ProjectId) -> Result<BTreeMap<UserId, LoginName>, StoreError> {
+    let rows = query(LOGINS).bind(project.to_string()).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((row.parse("user_id")?, row.parse("login")?))).collect()
 }
 
 /// Allocates what is missing: every active user with access to a project's servers has an account there. Call it in the

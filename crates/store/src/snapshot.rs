@@ -10,7 +10,7 @@ use crate::{
     Conn, LockKind, StoreError,
     conn::query,
     connections::read_project,
-    locks,
+    locks, policies,
     row::{Columns as _, Labels, statements},
 };
 
@@ -74,6 +74,9 @@ pub async fn read(conn: &mut Conn) -> Result<Snapshot, StoreError> {
             LockKind::Server => builder.lock_server(row.parse("target")?),
             LockKind::Device | LockKind::User => {}
         }
+    }
+    for policy in policies::all(conn).await? {
+        builder.policy(policy);
     }
     Ok(builder.finish())
 }

@@ -36,7 +36,7 @@ pub use id::{
 };
 pub use name::{
     ConnectorName, DeviceName, DisplayName, ExternalId, GroupName, HostName, Label, LockReason, LoginName,
-    NameError, ProjectSlug, TeamSlug, UnixGroupName, UserName,
+    NameError, PolicyName, ProjectSlug, TeamSlug, UnixGroupName, UserName,
 };
 pub use network::{Cidr, ParseCidrError};
 pub use principal::{HOP_LOGIN, KeyId, ParsePrincipalError, Principal};

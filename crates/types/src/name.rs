@@ -175,6 +175,15 @@ name_type! {
 }
 
 name_type! {
+    /// The name of an access policy: `[a-z][a-z0-9-]{0,47}`.
+    PolicyName, |text| Grammar {
+        kind: "policy name",
+        rule: "use 1 to 48 characters of a-z, 0-9 and -, starting with a letter",
+        max: 48, first: lower, rest: slug,
+    }.check(text)
+}
+
+name_type! {
     /// A label key or value on a server: `[a-z0-9][a-z0-9._-]{0,47}`.
     Label, |text| Grammar {
         kind: "label",

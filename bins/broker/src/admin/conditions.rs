@@ -13,7 +13,7 @@ const MAX_NETWORKS: usize = 64;
 /// Whoever signs in needs some time to get back to the terminal.
 const SHORTEST_MAX_AGE: u32 = 30;
 
-pub(super) fn parse(given: Conditions) -> Result<usher_policy::Conditions, ApiError> {
+pub(crate) fn parse(given: Conditions) -> Result<usher_policy::Conditions, ApiError> {
     let Conditions { labels, networks, hours, authentication, unknown } = given;
     refuse_unknown("conditions", &unknown)?;
     if labels.len() > MAX_LABELS || networks.len() > MAX_NETWORKS {

@@ -26,8 +26,9 @@ use crate::{AppState, answer::ShownOnce, error::ApiError};
 const LOOKS: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections keep their answer themselves; enrollment and reports are the same however often they are said.
-const OWN_RECORD: [&str; 3] = ["/v1/agent/report", "/v1/connections", "/v1/enroll"];
+/// Connections keep their answer themselves; enrollment, reports and questions are the same however often they are said.
+const OWN_RECORD: [&str; 5] =
+    ["/v1/agent/report", "/v1/connections", "/v1/enroll", "/v1/policy-diff", "/v1/policy-test"];
 
 /// Whether the endpoint changes something that must not be done twice.
 pub(super) fn applies(endpoint: &Endpoint) -> bool {

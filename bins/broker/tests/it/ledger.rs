@@ -45,6 +45,8 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/connectors/{connector}", &["connector.delete"]),
     ("PUT", "/v1/locks/{kind}/{name}", &["lock.create"]),
     ("DELETE", "/v1/locks/{kind}/{name}", &["lock.delete"]),
+    ("PUT", "/v1/policies/{name}", &["policy.set"]),
+    ("DELETE", "/v1/policies/{name}", &["policy.remove"]),
     ("POST", "/v1/tokens", &["token.create"]),
     ("DELETE", "/v1/tokens/{token}", &["token.revoke"]),
     ("POST", "/v1/scim-tokens", &["scim_token.create"]),
@@ -54,9 +56,13 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/agent/report", &["server.host_keys"]),
 ];
 
+/// Questions that are too long for an address: they leave nothing.
+const QUESTIONS: &[(&str, &str)] = &[("POST", "/v1/policy-diff"), ("POST", "/v1/policy-test")];
+
 #[test]
 fn every_write_of_the_api_says_what_it_leaves_in_the_log() {
-    let listed: BTreeSet<_> = WRITES.iter().map(|(method, path, _)| (*method, *path)).collect();
+    let listed = WRITES.iter().map(|(method, path, _)| (*method, *path));
+    let listed: BTreeSet<_> = listed.chain(QUESTIONS.iter().copied()).collect();
     let writes = ENDPOINTS.iter().filter(|endpoint| endpoint.method != "GET");
     let known: BTreeSet<_> = writes.map(|endpoint| (endpoint.method, endpoint.path)).collect();
     assert_eq!(listed, known, "a write without a row, or a row without a write");
@@ -180,6 +186,14 @@ async fn every_administrative_change_leaves_its_row() {
     let lock = "/v1/locks/{kind}/{name}";
     change("PUT", "/v1/locks/user/bob", lock, json!({"reason": "left"})).await;
     change("DELETE", "/v1/locks/user/bob", lock, Value::Null).await;
+    let policy = "/v1/policies/{name}";
+    let text = "forbid (principal, action, resource) when { context.hour == 3 };";
+    let set = change("PUT", "/v1/policies/night", policy, json!({"text": text})).await;
+    assert_eq!((&set[0]["policy"], &set[0]["before"]), (&json!("night"), &Value::Null));
+    let again = change("PUT", "/v1/policies/night", policy, json!({"text": text, "project": "prod"})).await;
+    assert_eq!(again[0]["before"], set[0]["text"]);
+    let removed = change("DELETE", "/v1/policies/night", policy, Value::Null).await;
+    assert_eq!(removed[0]["before"], set[0]["text"]);
 
     let secret = team.token(&admin, "prod", json!({"labels": {"env": "prod"}})).await;
     let agent = team.enroll(&secret, "web-1", 9).await;
@@ -226,7 +240,8 @@ async fn every_administrative_change_leaves_its_row() {
         .filter(|endpoint| {
             endpoint.method != "GET" && matches!(endpoint.guard, usher_api::v1::Guard::Permitted(_))
         })
-        .map(|endpoint| (endpoint.method, endpoint.path));
+        .map(|endpoint| (endpoint.method, endpoint.path))
+        .filter(|endpoint| !QUESTIONS.contains(endpoint));
     let missing: Vec<_> = admin_writes.filter(|write| !seen.contains(write)).collect();
     assert!(missing.is_empty(), "administrative writes that this test does not make: {missing:?}");
 }

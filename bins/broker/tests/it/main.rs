@@ -27,6 +27,7 @@ mod oidc;
 mod openapi;
 mod operation;
 mod passkeys;
+mod policies;
 mod proofs;
 mod races;
 mod re_seal;

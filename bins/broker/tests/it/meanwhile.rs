@@ -70,6 +70,25 @@ async fn losing_the_group_between_decision_and_record_denies() {
 }
 
 #[tokio::test]
+async fn a_policy_set_while_it_is_signed_forbids_it() {
+    let shop = Shop::new().await;
+    let reply = connect_across(&shop, "web-1", async |tx| {
+        let source = usher_policy::PolicySource {
+            name: "closed".parse().unwrap(),
+            project: None,
+            text: "forbid (principal, action, resource);".to_owned(),
+            bindings: usher_policy::Bindings::default(),
+        };
+        let admin = users::find(tx, "admin").await.unwrap().unwrap();
+        usher_store::policies::set(tx, &source, admin.id, NOW).await.unwrap();
+    })
+    .await;
+    reply.error("access_denied");
+    assert_eq!(reasons(&shop.team).await, [json!(["policy"])]);
+    assert!(shop.team.events("connection.issue").await.is_empty());
+}
+
+#[tokio::test]
 async fn other_capabilities_than_were_signed_are_not_released() {
     let shop = Shop::new().await;
     let reply = connect_across(&shop, "web-1", async |tx| {

@@ -35,6 +35,8 @@ mod memory;
 mod oidc;
 #[path = "../it/passkeys.rs"]
 mod passkeys;
+#[path = "../it/policies.rs"]
+mod policies;
 #[path = "../it/races.rs"]
 mod races;
 #[path = "../it/re_seal.rs"]

@@ -108,6 +108,13 @@ async fn call_keys(client: &Client) {
     let reason = "lost".parse().unwrap();
     asked(client.lock("k", "n", &v1::SetLock { reason }).await);
     asked(client.unlock("k", "n").await);
+    asked(client.policies().await);
+    asked(client.policy("n").await);
+    asked(client.set_policy("n", &v1::SetPolicy { project: None, text: String::new() }).await);
+    asked(client.delete_policy("n").await);
+    asked(client.policy_schema().await);
+    asked(client.compare_policies(&v1::PolicyDiff::default()).await);
+    asked(client.test_policies(&v1::PolicyTest { cases: Vec::new() }).await);
 }
 
 async fn call_projects(client: &Client) {

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use proptest::prelude::*;
 use usher_identity::AuthenticationMethod;
 use usher_policy::{
-    AccessFacts, Assignment, Authentication, Conditions, Decision, Hours, Member, SnapshotBuilder, explain,
+    AccessFacts, Asker, Assignment, Authentication, Conditions, Decision, Hours, Member, SnapshotBuilder,
+    explain,
 };
 use usher_types::{Label, UnixTime};
 
@@ -334,7 +335,9 @@ proptest! {
     fn the_decision_and_the_model_say_the_same(case in cases()) {
         prop_assert_eq!(answer(&case, &case.facts), model(&case));
         // So does what people are told.
-        let told = explain(&"alice".parse().unwrap(), &case.facts, case.client, NOW);
+        let user_name = "alice".parse().unwrap();
+        let asker = Asker { user_id: user_id(1), user_name: &user_name, device: None, auth_time: NOW, amr: &[] };
+        let told = explain(&asker, &case.facts, case.client, NOW);
         prop_assert_eq!(told.reasons.is_empty(), model(&case) != Answer::Deny);
         prop_assert_eq!(told.asks.is_some(), told.reasons.is_empty());
         prop_assert_eq!(told.roles.len(), case.facts.assignments.len());

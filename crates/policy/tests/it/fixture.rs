@@ -138,6 +138,7 @@ pub(crate) fn facts() -> AccessFacts {
             authentication: Default::default(),
         },
         assignments: vec![assignment(1, "operators", true, false), assignment(2, "auditors", false, false)],
+        policies: Default::default(),
         named_at: None,
         locks: Vec::new(),
     }

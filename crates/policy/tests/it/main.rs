@@ -1,6 +1,8 @@
 //! Behaviour of the crate through its public API. Rows are those of the threat model.
 #![cfg(test)]
 
+mod cedar;
+mod compare;
 mod conditions;
 mod decide;
 mod fixture;

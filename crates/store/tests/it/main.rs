@@ -22,6 +22,7 @@ mod locked;
 mod locks;
 mod open;
 mod passkeys;
+mod policies;
 mod redemption;
 mod replay;
 mod scim;

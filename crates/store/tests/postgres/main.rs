@@ -37,6 +37,8 @@ mod issuing;
 mod locks;
 #[path = "../it/passkeys.rs"]
 mod passkeys;
+#[path = "../it/policies.rs"]
+mod policies;
 #[path = "../it/redemption.rs"]
 mod redemption;
 #[path = "../it/replay.rs"]
