@@ -5,19 +5,19 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot start should fail loudly")]
 #![expect(clippy::print_stdout, reason = "the measurements are what this program prints")]
 
-use std::{env, hint::black_box, time::Duration};
+use std::{env, hint::black_box, ops::Range, time::Duration};
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use usher_api_client::{BrokerAddress, Client, ClientConfig};
 use usher_benches::{
     AwsLcVerifier, Proved, client, client_address, conditional_facts, facts, grant, groups, large_snapshot,
-    leg, proven, request, server_name, subject, user, x509_authority,
+    leg, proposal, proven, request, server_name, snapshot_with_policies, subject, user, x509_authority,
 };
 use usher_ca::{Signer as _, prepare, x509::prepare_client};
 use usher_identity::dpop::{self, Es256Verifier as _};
 use usher_keystore::{Algorithm, SoftwareKey};
-use usher_policy::{AccessFacts, Decision, Member, authorize};
+use usher_policy::{AccessFacts, Circumstances, Decision, Member, Snapshot, authorize, compare};
 use usher_testkit::{NOW, fixture};
 
 /// How much is run: rounds, and operations in each.
@@ -41,6 +41,8 @@ fn main() {
     let conditional = conditional_facts();
     decision(effort, "authorize_five_conditions_p99_within_30us", Duration::from_micros(30), &conditional);
     large_team(effort);
+    policies(effort);
+    comparison(effort);
 }
 
 /// How often the first client of a process, with its pin, could be made within the ten milliseconds that `usher proxy`
@@ -148,6 +150,41 @@ fn large_team(effort: Effort) {
     let mut snapshot = None;
     let packed = time(1, || snapshot = Some(large_snapshot(projects)));
     let snapshot = snapshot.unwrap();
+    let slow = slowest_hundredth(effort, &snapshot, 0..projects * 100);
+    let within = |name: &str, bound: f64, measured: f64| report(effort, name, bound / measured, 1.0);
+    within("large_team_authorize_p99_within_2us", 2e-6, slow.as_secs_f64());
+    within("large_team_packed_within_300ms", 0.3, packed.as_secs_f64());
+    let size = u32::try_from(snapshot.heap_size()).unwrap();
+    within("large_team_within_60mib", 60.0 * 1024.0 * 1024.0, f64::from(size));
+}
+
+/// The same with two hundred policies in it: a question that none is about, and one that five are about.
+fn policies(effort: Effort) {
+    let projects = if effort.rounds == 1 { 201 } else { 1000 };
+    let snapshot = snapshot_with_policies(projects);
+    let within = |name: &str, bound: f64, measured: Duration| {
+        report(effort, name, bound / measured.as_secs_f64(), 1.0);
+    };
+    let untouched = slowest_hundredth(effort, &snapshot, 20_000..projects * 100);
+    within("large_team_beside_policies_p99_within_2us", 2e-6, untouched);
+    within("authorize_five_policies_p99_within_30us", 30e-6, slowest_hundredth(effort, &snapshot, 0..100));
+}
+
+/// Who gains or loses what, of ten thousand people on a thousand servers, by other roles and a policy that looks at the
+/// clock: how often that fits into two seconds.
+fn comparison(effort: Effort) {
+    let (users, hosts) = if effort.rounds == 1 { (20, 10) } else { (10_000, 1_000) };
+    let (people, servers, [before, after]) = proposal(users, hosts);
+    let telling = Circumstances::telling([(&before, &after)], (None, None, None), NOW).unwrap();
+    let spent = time(1, || {
+        let found = compare(&people, &servers, &before, &after, &telling);
+        assert!(!black_box(found).is_empty());
+    });
+    report(effort, "compare_10k_people_1k_servers_within_2s", 2.0 / spent.as_secs_f64(), 1.0);
+}
+
+/// Of look-ups and decisions about random servers among these.
+fn slowest_hundredth(effort: Effort, snapshot: &Snapshot, servers: Range<usize>) -> Duration {
     let (user, request, groups) = (user(), request(), groups());
     let login = "alice".parse().unwrap();
     let member = Member { user_id: fixture::user(1), groups: &groups, login: Some(&login) };
@@ -155,7 +192,7 @@ fn large_team(effort: Effort) {
     let mut times: Vec<Duration> = (0..effort.rounds * 1000)
         .map(|_| {
             next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let name = server_name((next >> 33) % (projects * 100));
+            let name = server_name(servers.start + (next >> 33) % servers.len());
             time(1, || {
                 let facts = snapshot.find(black_box(&name)).unwrap().facts(&member).unwrap();
                 let connection = fixture::connection(1);
@@ -165,12 +202,7 @@ fn large_team(effort: Effort) {
         })
         .collect();
     times.sort_unstable();
-    let slow = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
-    let within = |name: &str, bound: f64, measured: f64| report(effort, name, bound / measured, 1.0);
-    within("large_team_authorize_p99_within_2us", 2e-6, slow.as_secs_f64());
-    within("large_team_packed_within_300ms", 0.3, packed.as_secs_f64());
-    let size = u32::try_from(snapshot.heap_size()).unwrap();
-    within("large_team_within_60mib", 60.0 * 1024.0 * 1024.0, f64::from(size));
+    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }
 
 /// The median, over rounds, of `yardstick`'s time by `operation`'s.

@@ -25,8 +25,9 @@ use usher_identity::{
     open_session,
 };
 use usher_policy::{
-    AccessFacts, AccessRequest, Assignment, Authentication, ClientGrant, Conditions, Decision, Grant,
-    LegGrant, PortForwarding, ProjectFacts, Purpose, ServerFacts, Snapshot, SnapshotBuilder, authorize,
+    AccessFacts, AccessRequest, Assignment, Authentication, Bindings, ClientGrant, Conditions, Decision,
+    Draft, Grant, LegGrant, Person, Policies, Policy, PolicySource, PortForwarding, ProjectFacts, Purpose,
+    Rules, ServerFacts, Snapshot, SnapshotBuilder, authorize,
 };
 use usher_testkit::{NOW, fixture, rng};
 use usher_types::{
@@ -194,6 +195,7 @@ pub fn facts() -> AccessFacts {
                 conditions: Default::default(),
             })
             .collect(),
+        policies: Default::default(),
         named_at: None,
         locks: Vec::new(),
     }
@@ -243,25 +245,34 @@ pub fn server_name(number: usize) -> String {
 /// [`groups`] among its members.
 #[must_use]
 pub fn large_snapshot(projects: usize) -> Snapshot {
+    large_builder(projects).finish()
+}
+
+fn numbered(number: usize) -> [u8; 10] {
+    let mut bytes = [0; 10];
+    bytes[2..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+fn project_of(number: usize) -> ProjectId {
+    ProjectId::new(NOW, numbered(number))
+}
+
+fn large_builder(projects: usize) -> SnapshotBuilder {
     let facts = facts();
-    let id = |number: usize| {
-        let mut bytes = [0; 10];
-        bytes[2..].copy_from_slice(&number.to_be_bytes());
-        bytes
-    };
     let mut builder = SnapshotBuilder::new();
     for number in 0..projects {
-        let project = ProjectId::new(NOW, id(number));
+        let project = project_of(number);
         let slug = format!("project-{number}").parse().unwrap();
         builder.project(ProjectFacts { id: project, slug, ..facts.project.clone() });
         for assignment in &facts.assignments {
             builder.assignment(project, assignment.clone());
         }
         for server in number * 100..number * 100 + 100 {
-            builder.server(ServerId::new(NOW, id(server)), &server_name(server), project);
+            builder.server(ServerId::new(NOW, numbered(server)), &server_name(server), project);
         }
     }
-    builder.finish()
+    builder
 }
 
 /// What the user asks for.
@@ -317,4 +328,106 @@ pub fn x509_authority(key: &CheckedKey) -> CaCertificate {
     let name = "Usher CA of payments".parse().unwrap();
     let prepared = prepare_authority(&name, &Signer::public_key(key), decade, NOW, &mut rng(4)).unwrap();
     prepared.sign_with(key).unwrap()
+}
+
+/// The rules of [`large_snapshot`], and two hundred policies: twenty about people in groups that the user is not in, for the
+/// whole team, and the others each about a project. The first project has five that can be about the user, and look at
+/// everything there is; one of them is about forwarding.
+#[must_use]
+pub fn snapshot_with_policies(projects: usize) -> Snapshot {
+    let mut builder = large_builder(projects);
+    let five = [
+        r#"forbid (principal, action == Action::"connect", resource)
+            when { resource.hasTag("env") && resource.getTag("env") == "frozen" && context.purpose == "interactive" };"#,
+        r#"forbid (principal in Group::"mine", action == Action::"connect", resource)
+            when { context.client_address.isInRange(ip("10.0.0.0/8")) };"#,
+        r#"@time_zone("Europe/Vienna") forbid (principal, action == Action::"connect", resource)
+            when { context.hour < 6 && ["sat", "sun"].contains(context.weekday) };"#,
+        r#"forbid (principal, action == Action::"connect", resource)
+            when { context.auth_age_seconds > 3600 || !context.second_factor };"#,
+        r#"forbid (principal, action == Action::"forward", resource)
+            when { context.now > datetime("2030-01-01T00:00:00Z") };"#,
+    ];
+    for (number, text) in five.into_iter().enumerate() {
+        builder.policy(policy(&format!("first-{number}"), Some(project_of(0)), text));
+    }
+    let theirs = r#"forbid (principal in Group::"theirs", action, resource) when { context.hour < 6 };"#;
+    for number in 0..20 {
+        builder.policy(policy(&format!("team-{number}"), None, theirs));
+    }
+    let own = r#"forbid (principal, action, resource) when { context.hour < 6 };"#;
+    for number in 25..200 {
+        builder.policy(policy(&format!("project-{number}"), Some(project_of(number)), own));
+    }
+    builder.finish()
+}
+
+fn policy(name: &str, project: Option<ProjectId>, text: &str) -> Arc<Policy> {
+    let draft = Draft::parse(text).unwrap();
+    let mut bindings = Bindings::default();
+    for (_, name) in draft.names() {
+        let group = fixture::group(if name == "mine" { 100 } else { 7 });
+        bindings.groups.insert(name, group);
+    }
+    Arc::new(Policy::load(PolicySource {
+        name: name.parse().unwrap(),
+        project,
+        text: text.to_owned(),
+        bindings,
+    }))
+}
+
+/// So many people, each in twenty of two thousand groups, so many servers with one of ten sets of labels, twenty roles, and
+/// the same where one is given to another group, one wants another network, and a policy keeps people out at night.
+#[must_use]
+pub fn proposal(users: usize, hosts: usize) -> (Vec<Person>, Vec<ServerFacts>, [Rules; 2]) {
+    let group = |number: usize| GroupId::new(NOW, numbered(number));
+    let people = (0..users).map(|number| Person {
+        id: UserId::new(NOW, numbered(number)),
+        name: format!("user-{number}").parse().unwrap(),
+        login: format!("user-{number}").parse().unwrap(),
+        groups: (0..20).map(|nth| group((number * 31 + nth * 97) % 2000)).collect(),
+    });
+    let facts = facts();
+    let servers = (0..hosts).map(|number| ServerFacts {
+        id: ServerId::new(NOW, numbered(number)),
+        name: format!("server-{number}").parse().unwrap(),
+        project_id: facts.project.id,
+        labels: Arc::new(
+            [("role".parse().unwrap(), format!("role-{}", number % 10).parse().unwrap())].into(),
+        ),
+    });
+    let role = |number: usize, labelled: bool, network: Option<&str>| Assignment {
+        group_id: group(number),
+        group_name: format!("group-{number}").parse().unwrap(),
+        server_access: true,
+        server_admin: number.is_multiple_of(2),
+        conditions: Arc::new(Conditions {
+            labels: labelled
+                .then(|| ("role".parse().unwrap(), "role-3".parse().unwrap()))
+                .into_iter()
+                .collect(),
+            networks: network.map(|network| network.parse().unwrap()).into_iter().collect(),
+            ..Conditions::default()
+        }),
+    };
+    let before: Vec<_> = (0..20).map(|number| role(number * 100, number % 3 == 0, None)).collect();
+    let mut after = before.clone();
+    after.pop();
+    after.push(role(1950, false, None));
+    if let Some(first) = after.first_mut() {
+        *first = role(0, true, Some("10.0.0.0/8"));
+    }
+    let night = r#"forbid (principal in Group::"theirs", action, resource) when { context.hour < 6 };"#;
+    let rules = |assignments, policies: &[Arc<Policy>]| Rules {
+        project: facts.project.clone(),
+        assignments,
+        policies: Arc::new(Policies::of_project(facts.project.id, policies)),
+    };
+    let mut bindings = Bindings::default();
+    bindings.groups.insert("theirs".to_owned(), group(100));
+    let night =
+        PolicySource { name: "night".parse().unwrap(), project: None, text: night.to_owned(), bindings };
+    let rules = [rules(before, &[]), rules(after, &[Arc::new(Policy::load(night))])];
+    (people.collect(), servers.collect(), rules)
 }
