@@ -11,6 +11,7 @@ mod hops;
 pub(super) mod leaving;
 mod locks;
 mod network;
+mod policies;
 mod rotation;
 mod several;
 mod signing_in;
@@ -90,6 +91,10 @@ const ALL: &[Check] = &[
     Check {
         name: "a role that counts from another network only refuses",
         run: step_up::from_another_network,
+    },
+    Check {
+        name: "a policy in Cedar: told whom it takes what, tested, set, refuses with its reason",
+        run: policies::told_tested_set_and_removed,
     },
     Check { name: "two bastions in a row", run: network::two_bastions_in_a_row },
     Check {
