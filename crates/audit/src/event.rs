@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use usher_types::{
     ConnectionId, ConnectorId, ConnectorName, DeviceId, DeviceName, DisplayName, GroupId, GroupName,
-    HostName, Label, LockReason, LoginName, PasskeyId, PolicyName, ProjectId, ProjectSlug, SealKeyId, ServerId,
-    SessionId, Sha256, TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
+    HostName, Label, LockReason, LoginName, PasskeyId, PolicyName, ProjectId, ProjectSlug, SealKeyId,
+    ServerId, SessionId, Sha256, TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
 };
 
 use crate::{
