@@ -207,6 +207,10 @@ async fn me(
     let gone = || ApiError::login_required();
     let user = users::by_id(&mut reader, caller.user_id()).await?.ok_or_else(gone)?;
     let device = devices::by_id(&mut reader, caller.device_id()).await?.ok_or_else(gone)?;
+    let recovery_codes_left = match user.connector_id {
+        None => Some(sign_in::recovery_codes_left(&mut reader, user.id).await?),
+        Some(_) => None,
+    };
     Ok(Answer::ok(Me {
         team: app.team().clone(),
         user: user_out(&mut reader, &user).await?,
@@ -217,6 +221,7 @@ async fn me(
             amr: caller.amr().iter().map(ToString::to_string).collect(),
             expires_at: caller.expires_at(),
         },
+        recovery_codes_left,
     }))
 }
 

@@ -77,8 +77,8 @@ pub struct Made {
     pub pin: Sha256,
     /// The first administrator.
     pub admin: UserName,
-    /// Where it sets its password.
-    pub set_up_url: String,
+    /// How people address the broker.
+    pub origin: String,
     /// With this code.
     pub set_up_code: Zeroizing<String>,
     /// When the code ends.
@@ -267,7 +267,7 @@ async fn fill(
         client_url: format!("{origin}#{pin}"),
         pin,
         admin: options.admin.clone(),
-        set_up_url: format!("{origin}/set-up"),
+        origin,
         set_up_code: code.reveal(),
         expires_at,
         config_file,
@@ -388,7 +388,7 @@ pub(crate) async fn new_set_up_code(
 ) -> Result<(SetUpCode, UnixTime), StoreError> {
     let code = SetUpCode::generate(&mut random::rng());
     let expires_at = now.saturating_add(SET_UP_LIFETIME);
-    sign_in::new_set_up_code(tx, user_id, code.hash(), now, expires_at).await?;
+    sign_in::new_set_up_code(tx, user_id, sign_in::Reset::Everything, code.hash(), now, expires_at).await?;
     tx.audit(&record(Event::UserSetUpCode { user_id, expires_at }, now)).await?;
     Ok((code, expires_at))
 }

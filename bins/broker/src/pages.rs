@@ -1,15 +1,20 @@
 //! The pages that people see: sign in, also by an identity provider, and set up. Server-rendered, usable
-//! without script, with a keyboard and a screen reader; passkeys need a script, which is all that it is for.
+//! without script, with a keyboard and a screen reader; one script makes passkeys
+//! possible, another takes the code of an invitation out of the address.
 //!
 //! A page hands the browser what it needs back as one sealed value ([`sealed`]), so nothing is stored for people who
 //! only look. Sessions are not opened here: a good sign-in ends in an authorization code for the program that asked.
 
+mod account;
+mod arrival;
 mod authorize;
 mod headers;
 mod join;
 mod passkey;
 mod provider;
+mod recovery;
 mod sealed;
+mod second_factor;
 mod set_up;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,17 +34,22 @@ use crate::{AppState, error::ApiError};
 /// The routes of the pages and what they load.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
+        .merge(account::routes())
         .merge(authorize::routes())
         .merge(passkey::routes())
         .merge(provider::routes())
+        .merge(second_factor::routes())
         .merge(set_up::routes())
         .layer(middleware::from_fn(headers::secure))
         .route("/assets/usher.css", get(async || asset("text/css; charset=utf-8", STYLES)))
+        .route("/assets/set-up.js", get(async || asset("text/javascript; charset=utf-8", SET_UP_SCRIPT)))
         .route("/assets/passkey.js", get(async || asset("text/javascript; charset=utf-8", PASSKEY_SCRIPT)))
 }
 
 const STYLES: &str = include_str!("../templates/usher.css");
 const PASSKEY_SCRIPT: &str = include_str!("../templates/passkey.js");
+
+const SET_UP_SCRIPT: &str = include_str!("../templates/set-up.js");
 
 fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
     let headers = [

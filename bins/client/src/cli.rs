@@ -68,6 +68,8 @@ pub struct Global {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look after your passkeys, recovery codes and password, in the browser
+    Account,
     /// The audit log
     #[command(subcommand)]
     Audit(admin::audit::AuditCommand),
@@ -260,6 +262,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     }
     let context = Context::new(&cli.global)?;
     match cli.command {
+        Command::Account => login::account(&context),
         Command::Audit(command) => admin::audit::run(&context, &command),
         Command::Completions { .. } => Ok(()),
         Command::Device(command) => admin::device::run(&context, &command),

@@ -117,6 +117,20 @@ pub fn sign_in(
     Ok(signed_in)
 }
 
+/// Opens the page on which people of the broker's own directory look after what they sign in with.
+///
+/// # Errors
+/// When there is no team.
+pub fn account(context: &Context) -> Result<(), Failure> {
+    let team = context.team()?;
+    let (_, settings) = context.config.team(Some(team.as_str()))?;
+    let mut address = settings.url.clone();
+    address.set_path("/account");
+    output::note(&format!("your account is at:\n  {address}"));
+    open_browser(context, &LoginOptions::default(), address.as_str());
+    Ok(())
+}
+
 /// The broker's public URL as it names itself (RFC 9207): no slash at the end.
 fn issuer(team: &Team) -> String {
     team.url.as_str().trim_end_matches('/').to_owned()
@@ -124,6 +138,10 @@ fn issuer(team: &Team) -> String {
 
 fn show_page(context: &Context, options: &LoginOptions, address: &str) {
     output::note(&format!("sign in at:\n  {address}"));
+    open_browser(context, options, address);
+}
+
+fn open_browser(context: &Context, options: &LoginOptions, address: &str) {
     let may_open = !options.no_browser
         && !context.no_input
         && context.environment.display

@@ -56,12 +56,20 @@ pub fn ssh_agent(context: &Context, command: &SshAgentCommand) -> Result<(), Fai
     output::print(&format!("{}\n", environment.ssh_socket().display()))
 }
 
+/// So few recovery codes, and their owner is told.
+const FEW_RECOVERY_CODES: u32 = 3;
+
 /// `usher whoami`.
 ///
 /// # Errors
 /// What the broker answered.
 pub fn whoami(context: &Context) -> Result<(), Failure> {
     let me: Me = Api::open(context, &context.team()?)?.get("/v1/me")?;
+    if let Some(left) = me.recovery_codes_left.filter(|left| *left <= FEW_RECOVERY_CODES) {
+        output::note(&format!(
+            "{left} recovery codes are left: make new ones on the page that `usher account` opens"
+        ));
+    }
     output::show(context.format, &me, |me| {
         format!(
             "{} ({}) in team `{}`, on device `{}` ({}), until {}\n",

@@ -70,6 +70,7 @@ use crate::{
     v1::RetireKeys,
     v1::RotateKey,
     v1::ScimToken,
+    v1::SecondFactorReset,
     v1::Server,
     v1::SetLock,
     v1::SetPolicy,

@@ -40,7 +40,7 @@ pub use fleet::{
 };
 pub use keys::{Key, KeyCustody, KeyKind, KeyState, RetireKeys, RotateKey};
 pub use locks::{Lock, LockKind, SetLock};
-pub use passkeys::{Passkey, UpdatePasskey};
+pub use passkeys::{Passkey, SecondFactorReset, UpdatePasskey};
 pub use policies::{Policy, PolicySchema, SetPolicy};
 pub use policy_test::{
     PolicyChange, PolicyCircumstances, PolicyDiff, PolicyDiffResult, PolicyDiffUser, PolicyDifference,

@@ -323,6 +323,13 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Sha256>,
     }
+    /// A user signed in at a browser to change what it signs in with.
+    PageSessionOpen = "page_session.open" {
+        /// Who.
+        user_id: UserId,
+        /// How: `amr` values.
+        amr: Vec<Code>,
+    }
     /// A user has one more passkey.
     PasskeyRegister = "passkey.register" {
         /// The passkey.
@@ -439,6 +446,18 @@ events! {
         /// The settings that were changed, as they were.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<ProjectSettings>,
+    }
+    /// A user signed in with a recovery code.
+    RecoveryCodeUse = "recovery_code.use" {
+        /// The user.
+        user_id: UserId,
+        /// How many codes are left.
+        left: u32,
+    }
+    /// A user has new recovery codes, and those it had are worth nothing.
+    RecoveryCodesRenew = "recovery_codes.renew" {
+        /// The user.
+        user_id: UserId,
     }
     /// Every stored secret was sealed with another key.
     SealKeyChange = "seal_key.change" {
@@ -666,6 +685,11 @@ events! {
         /// The role before.
         before: TeamRole,
     }
+    /// A user of an identity provider registered an authenticator as second factor.
+    UserAuthenticator = "user.authenticator" {
+        /// The user.
+        user_id: UserId,
+    }
     /// A user was made.
     UserCreate = "user.create" {
         /// The user.
@@ -715,6 +739,16 @@ events! {
     }
     /// A user may sign in again.
     UserEnable = "user.enable" {
+        /// The user.
+        user_id: UserId,
+    }
+    /// A user chose another password.
+    UserPassword = "user.password" {
+        /// The user.
+        user_id: UserId,
+    }
+    /// A user's second factors were taken away: authenticator, passkeys and recovery codes.
+    UserSecondFactorReset = "user.second_factor_reset" {
         /// The user.
         user_id: UserId,
     }

@@ -11,7 +11,7 @@
 //! code; the reason is for the audit log only.
 //!
 //! ```
-//! use usher_sign_in::{Credentials, Failures, NewPassword, PasswordHash, Refusal, TotpSecret, verify};
+//! use usher_sign_in::{Credentials, Failures, NewPassword, PasswordHash, Refusal, TotpSecret, Used, verify};
 //! use usher_types::{UnixTime, UserId};
 //!
 //! let now = UnixTime::from_secs(1_790_000_000);
@@ -23,6 +23,7 @@
 //!     password: Some(PasswordHash::of(&password, [2; 16])?),
 //!     totp: Some(totp.clone()),
 //!     last_used_step: None,
+//!     recovery_codes: Vec::new(),
 //!     failures: Failures::default(),
 //! };
 //!
@@ -30,7 +31,8 @@
 //! let verified = verify(Some(&alice), "correct horse battery", &code, now)?;
 //!
 //! // The same code again is worth nothing once its step is recorded.
-//! let alice = Credentials { last_used_step: Some(verified.used_step), ..alice };
+//! let Used::TotpStep(step) = verified.used else { panic!("no recovery code") };
+//! let alice = Credentials { last_used_step: Some(step), ..alice };
 //! assert_eq!(verify(Some(&alice), "correct horse battery", &code, now).unwrap_err(), Refusal::CodeReused);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -43,9 +45,12 @@ mod login;
 pub mod oidc;
 pub mod passkey;
 mod password;
+mod recovery_code;
 pub mod scim;
+mod second_factor;
 mod set_up_code;
 mod totp;
+mod typed_code;
 
 pub use authorization::{
     AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CLIENT_ID, RedirectUri,
@@ -53,7 +58,9 @@ pub use authorization::{
 };
 pub use code::{AuthorizationCode, CODE_LIFETIME, CodeRecord, RedeemError, Redemption, issue_code, redeem};
 pub use failures::Failures;
-pub use login::{Credentials, Refusal, Verified, VerifiedLogin, verify};
+pub use login::{Credentials, Refusal, Used, Verified, VerifiedLogin, verify};
 pub use password::{HashPasswordError, NewPassword, PasswordHash, PasswordHashError, PasswordRule};
+pub use recovery_code::{FEW_RECOVERY_CODES, RECOVERY_CODES, RecoveryCode};
+pub use second_factor::{FirstFactor, ForeignFactor, SecondFactor};
 pub use set_up_code::{ParseSetUpCodeError, SET_UP_LIFETIME, SetUpCode};
 pub use totp::{TotpSecret, TotpSecretError};

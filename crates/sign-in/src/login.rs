@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 use usher_identity::{AuthenticationMethod, Login, ProviderLogin};
-use usher_types::{UnixTime, UserId};
+use usher_types::{Sha256, UnixTime, UserId};
 
-use crate::{Failures, PasswordHash, TotpSecret, password};
+use crate::{Failures, PasswordHash, RecoveryCode, TotpSecret, password};
 
 /// Evidence that a user gave a good password and a good code just now, that an identity provider vouched for them, or that
 /// they redeemed the code that stands for one of both.
@@ -65,6 +65,8 @@ pub struct Credentials {
     pub totp: Option<TotpSecret>,
     /// The latest step whose code was used.
     pub last_used_step: Option<i64>,
+    /// Hashes of the recovery codes that were not used yet.
+    pub recovery_codes: Vec<Sha256>,
     /// Before this attempt.
     pub failures: Failures,
 }
@@ -75,9 +77,18 @@ pub struct Credentials {
 pub struct Verified {
     /// The proof.
     pub login: VerifiedLogin,
-    /// To be recorded as `last_used_step` in one transaction with whatever the login is used for; when a later step is
-    /// recorded there already, the sign-in failed after all.
-    pub used_step: i64,
+    /// To be used up in one transaction with whatever the login is used for; when it was used up already, the sign-in
+    /// failed after all.
+    pub used: Used,
+}
+
+/// What a sign-in uses up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// All codes of the authenticator up to this step.
+    TotpStep(i64),
+    /// The recovery code with this hash.
+    RecoveryCode(Sha256),
 }
 
 /// Why a sign-in failed. For the audit log; the person sees one and the same sentence.
@@ -130,7 +141,7 @@ impl Refusal {
     }
 }
 
-/// Checks password and code. `None` for an unknown user costs the same as a known one.
+/// Checks password and code, which is the authenticator's or a recovery code. `None` for an unknown user costs the same as a known one.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -151,16 +162,22 @@ pub fn verify(
     if credentials.failures.locked(now) {
         return Err(Refusal::Locked);
     }
-    if stored.is_none() || totp.is_none() {
+    let recovery = RecoveryCode::parse(code).map(|code| code.hash());
+    let recovery = recovery.filter(|hash| credentials.recovery_codes.contains(hash));
+    if stored.is_none() || totp.is_none() && credentials.recovery_codes.is_empty() {
         return Err(Refusal::NotSetUp);
     }
     if !password_good {
         return Err(Refusal::PasswordWrong);
     }
-    let used_step = step.ok_or(Refusal::CodeWrong)?;
-    if credentials.last_used_step.is_some_and(|last| used_step <= last) {
-        return Err(Refusal::CodeReused);
-    }
+    let used = match (recovery, step.filter(|_| totp.is_some())) {
+        (Some(hash), _) => Used::RecoveryCode(hash),
+        (None, Some(step)) if credentials.last_used_step.is_some_and(|last| step <= last) => {
+            return Err(Refusal::CodeReused);
+        }
+        (None, Some(step)) => Used::TotpStep(step),
+        (None, None) => return Err(Refusal::CodeWrong),
+    };
     if !credentials.active {
         return Err(Refusal::Disabled);
     }
@@ -169,5 +186,5 @@ pub fn verify(
         AuthenticationMethod::OneTimePassword,
         AuthenticationMethod::MultiFactor,
     ];
-    Ok(Verified { login: VerifiedLogin::new(credentials.user_id, now, amr, None), used_step })
+    Ok(Verified { login: VerifiedLogin::new(credentials.user_id, now, amr, None), used })
 }

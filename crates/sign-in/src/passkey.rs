@@ -79,6 +79,19 @@ impl fmt::Debug for StoredCredential {
     }
 }
 
+/// A good answer to a [`Registration`].
+#[must_use]
+#[derive(Debug)]
+pub struct RegisteredPasskey(StoredCredential);
+
+impl RegisteredPasskey {
+    /// What to store.
+    #[must_use]
+    pub fn into_credential(self) -> StoredCredential {
+        self.0
+    }
+}
+
 /// A good answer to a [`Ceremony`].
 #[must_use]
 #[derive(Debug)]
@@ -145,11 +158,11 @@ impl RelyingParty {
         &self,
         response: &str,
         registration: &Registration,
-    ) -> Result<StoredCredential, PasskeyError> {
+    ) -> Result<RegisteredPasskey, PasskeyError> {
         let answer: RegisterPublicKeyCredential = read(response)?;
         let key = self.0.finish_passkey_registration(&answer, &registration.0);
         let key = key.map_err(PasskeyError::Refused)?;
-        stored(&key, 0)
+        stored(&key, 0).map(RegisteredPasskey)
     }
 
     /// Begins a sign-in of whoever it is.

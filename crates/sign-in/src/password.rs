@@ -101,7 +101,7 @@ impl PasswordHash {
 
     /// Whether `password` is the one; always the full work.
     #[must_use]
-    pub(crate) fn matches(&self, password: &str) -> bool {
+    pub fn matches(&self, password: &str) -> bool {
         phc::PasswordHash::new(&self.0)
             .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     }

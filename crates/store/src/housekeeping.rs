@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use usher_types::UnixTime;
 
-use crate::{StoreError, WriteTx, conn::query, connections, named_proofs, row::statements};
+use crate::{StoreError, WriteTx, conn::query, connections, named_proofs, page_sessions, row::statements};
 
 /// How long a session's row outlives the session, for questions about yesterday.
 const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -28,6 +28,7 @@ statements! {
 pub async fn sweep(tx: &mut WriteTx, now: UnixTime) -> Result<u64, StoreError> {
     let mut swept = connections::forget_answers(tx, now).await?;
     swept = swept.saturating_add(named_proofs::sweep(tx, now).await?);
+    swept = swept.saturating_add(page_sessions::sweep(tx, now).await?);
     let sessions = now.saturating_sub(SESSION_KEPT);
     let tokens = now.saturating_sub(TOKEN_KEPT);
     let rules = [

@@ -52,6 +52,7 @@ mod issue;
 pub mod keys;
 pub mod locks;
 pub mod named_proofs;
+pub mod page_sessions;
 pub mod passkeys;
 pub mod policies;
 mod postgres;
@@ -112,6 +113,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("keys", keys::STATEMENTS),
         ("locks", locks::STATEMENTS),
         ("named_proofs", named_proofs::STATEMENTS),
+        ("page_sessions", page_sessions::STATEMENTS),
         ("passkeys", passkeys::STATEMENTS),
         ("policies", policies::STATEMENTS),
         ("project_groups", project_groups::STATEMENTS),

@@ -13,10 +13,10 @@ statements! {
     ADD = "INSERT INTO passkeys (id, user_id, credential_id, credential, sign_count, name, created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     OF_USER = "SELECT p.id, p.user_id, p.credential_id, p.credential, p.sign_count, p.name, p.created_at, p.last_used_at,
-            u.status
+            u.status, u.connector_id
         FROM passkeys p JOIN users u ON u.id = p.user_id WHERE p.user_id = $1 ORDER BY p.created_at, p.id";
     BY_CREDENTIAL = "SELECT p.id, p.user_id, p.credential_id, p.credential, p.sign_count, p.name, p.created_at,
-            p.last_used_at, u.status
+            p.last_used_at, u.status, u.connector_id
         FROM passkeys p JOIN users u ON u.id = p.user_id WHERE p.credential_id = $1";
     USED = "UPDATE passkeys SET credential = $2, sign_count = $3, last_used_at = $4
         WHERE id = $1 AND (sign_count < $3 OR (sign_count = 0 AND $3 = 0))";
@@ -46,6 +46,8 @@ pub struct Passkey {
     pub last_used_at: Option<UnixTime>,
     /// Whether its owner may do anything.
     pub owner: UserStatus,
+    /// Whether its owner belongs to an identity provider.
+    pub of_provider: bool,
 }
 
 fn read(row: &Row) -> Result<Passkey, StoreError> {
@@ -59,6 +61,7 @@ fn read(row: &Row) -> Result<Passkey, StoreError> {
         created_at: row.time("created_at")?,
         last_used_at: row.time_opt("last_used_at")?,
         owner: row.word("status")?,
+        of_provider: row.text_opt("connector_id")?.is_some(),
     })
 }
 

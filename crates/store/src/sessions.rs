@@ -8,6 +8,7 @@ use usher_types::{
 use crate::{
     Conn, StoreError, WriteTx,
     conn::{Query, query},
+    page_sessions,
     row::{Columns, Row, statements, to_json},
     team, team_roles,
 };
@@ -238,11 +239,12 @@ pub async fn end(tx: &mut WriteTx, session: SessionId, now: UnixTime) -> Result<
     Ok(count == 1)
 }
 
-/// Ends all sessions of a user; says how many.
+/// Ends all sessions of a user, those on pages too; says how many of devices.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn end_of_user(tx: &mut WriteTx, user: UserId, now: UnixTime) -> Result<u64, StoreError> {
+    page_sessions::end_of_user(tx, user).await?;
     end_where(tx, END_OF_USER, user.to_string(), now).await
 }
 

@@ -20,6 +20,12 @@ statements! {
         LEFT JOIN totp_secrets t ON t.user_id = u.id
         LEFT JOIN sign_in_failures f ON f.user_id = u.id
         WHERE u.user_name = $1";
+    RECOVERY_CODES = "SELECT r.code_hash FROM recovery_codes r JOIN users u ON u.id = r.user_id
+        WHERE u.user_name = $1 ORDER BY r.code_hash";
+    RECOVERY_CODES_LEFT = "SELECT COUNT(*) AS codes FROM recovery_codes WHERE user_id = $1";
+    USE_RECOVERY_CODE = "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2";
+    FORGET_RECOVERY_CODES = "DELETE FROM recovery_codes WHERE user_id = $1";
+    ADD_RECOVERY_CODE = "INSERT INTO recovery_codes (user_id, code_hash) VALUES ($1, $2)";
     RECORD_FAILURES = "INSERT INTO sign_in_failures (user_id, failed_attempts, locked_until) VALUES ($1, $2, $3)
         ON CONFLICT (user_id) DO UPDATE SET failed_attempts = excluded.failed_attempts,
             locked_until = excluded.locked_until";
@@ -30,8 +36,9 @@ statements! {
     SET_TOTP = "INSERT INTO totp_secrets (user_id, sealed, last_used_step, created_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_id) DO UPDATE SET sealed = excluded.sealed, last_used_step = excluded.last_used_step,
             created_at = excluded.created_at";
-    SET_UP_CODE = "SELECT c.user_id, c.expires_at, u.user_name, u.status
-        FROM set_up_codes c JOIN users u ON u.id = c.user_id WHERE c.code_hash = $1";
+    SET_UP_CODE = "SELECT c.user_id, c.expires_at, u.user_name, u.status, p.hash
+        FROM set_up_codes c JOIN users u ON u.id = c.user_id LEFT JOIN passwords p ON p.user_id = u.id
+        WHERE c.code_hash = $1";
     USE_SET_UP_CODE = "DELETE FROM set_up_codes WHERE code_hash = $1 AND expires_at > $2";
     NEW_SET_UP_CODE = "INSERT INTO set_up_codes (user_id, code_hash, created_at, expires_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_id) DO UPDATE SET code_hash = excluded.code_hash, created_at = excluded.created_at,
@@ -66,6 +73,8 @@ pub struct StoredCredentials {
     pub sealed_totp: Option<Vec<u8>>,
     /// The latest step whose code was used.
     pub last_used_step: Option<i64>,
+    /// Hashes of the recovery codes that were not used yet.
+    pub recovery_codes: Vec<Sha256>,
     /// Failures since the last good sign-in.
     pub failed_attempts: u32,
     /// Until when sign-in is locked.
@@ -81,6 +90,10 @@ pub async fn credentials(
     user_name: &UserName,
 ) -> Result<Option<StoredCredentials>, StoreError> {
     let row = query(CREDENTIALS).bind(user_name.as_str()).fetch_optional(conn).await?;
+    // Also for nobody: an unknown user costs what a known one does.
+    let recovery_codes = query(RECOVERY_CODES).bind(user_name.as_str()).fetch_all(conn).await?;
+    let recovery_codes: Vec<Sha256> =
+        recovery_codes.iter().map(|row| row.parse("code_hash")).collect::<Result<_, _>>()?;
     row.as_ref()
         .map(|row| {
             Ok(StoredCredentials {
@@ -89,6 +102,7 @@ pub async fn credentials(
                 password_hash: row.text_opt("hash")?,
                 sealed_totp: row.bytes_opt("sealed")?,
                 last_used_step: row.int_opt("last_used_step")?,
+                recovery_codes: recovery_codes.clone(),
                 failed_attempts: row
                     .int_opt("failed_attempts")?
                     .unwrap_or_default()
@@ -181,6 +195,39 @@ pub async fn has_totp(conn: &mut Conn, user_id: UserId) -> Result<bool, StoreErr
     Ok(query(HAS_TOTP).bind(user_id.to_string()).fetch_optional(conn).await?.is_some())
 }
 
+/// Gives a user these recovery codes and no others.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn set_recovery_codes(
+    tx: &mut WriteTx,
+    user_id: UserId,
+    hashes: &[Sha256],
+) -> Result<(), StoreError> {
+    query(FORGET_RECOVERY_CODES).bind(user_id.to_string()).execute(tx).await?;
+    for hash in hashes {
+        query(ADD_RECOVERY_CODE).bind(user_id.to_string()).bind(hash.to_string()).execute(tx).await?;
+    }
+    Ok(())
+}
+
+/// How many recovery codes a user has left.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn recovery_codes_left(conn: &mut Conn, user_id: UserId) -> Result<u32, StoreError> {
+    query(RECOVERY_CODES_LEFT).bind(user_id.to_string()).fetch_one(conn).await?.number("codes")
+}
+
+/// Uses up a recovery code; false when it was used before.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn use_recovery_code(tx: &mut WriteTx, user_id: UserId, hash: Sha256) -> Result<bool, StoreError> {
+    let done = query(USE_RECOVERY_CODE).bind(user_id.to_string()).bind(hash.to_string()).execute(tx).await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Whose set-up code it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetUpOwner {
@@ -190,6 +237,8 @@ pub struct SetUpOwner {
     pub user_name: UserName,
     /// Whether it may do anything.
     pub status: UserStatus,
+    /// The password that stayed, Argon2id in PHC form; none when a new one is to be chosen.
+    pub password_hash: Option<String>,
     /// When the code stops working.
     pub expires_at: UnixTime,
 }
@@ -206,6 +255,7 @@ pub async fn set_up_owner(conn: &mut Conn, code_hash: Sha256) -> Result<Option<S
                 user_id: row.parse("user_id")?,
                 user_name: row.parse("user_name")?,
                 status: row.word("status")?,
+                password_hash: row.text_opt("hash")?,
                 expires_at: row.time("expires_at")?,
             })
         })
@@ -221,23 +271,33 @@ pub async fn use_set_up_code(tx: &mut WriteTx, code_hash: Sha256, now: UnixTime)
     Ok(done.rows_affected() == 1)
 }
 
+/// How far a user starts over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// Password and second factors.
+    Everything,
+    /// The password stays.
+    SecondFactor,
+}
+
 /// Starts a user's credentials over: the old ones and all sessions end now, `code_hash`'s code makes new ones. A reset
-/// that left the old password working would surprise whoever asked for it.
+/// that left what it is about working would surprise whoever asked for it.
 ///
 /// # Errors
 /// [`StoreError`] when the database fails.
 pub async fn new_set_up_code(
     tx: &mut WriteTx,
     user_id: UserId,
+    reset: Reset,
     code_hash: Sha256,
     now: UnixTime,
     expires_at: UnixTime,
 ) -> Result<(), StoreError> {
     let id = user_id.to_string();
-    for sql in [FORGET_PASSWORD, FORGET_TOTP, FORGET_FAILURES, FORGET_CODES] {
-        query(sql).bind(&id).execute(tx).await?;
+    if reset == Reset::Everything {
+        query(FORGET_PASSWORD).bind(&id).execute(tx).await?;
     }
-    passkeys::remove_all(tx, user_id).await?;
+    forget_second_factor(tx, user_id).await?;
     query(NEW_SET_UP_CODE)
         .bind(&id)
         .bind(code_hash.to_string())
@@ -246,6 +306,18 @@ pub async fn new_set_up_code(
         .execute(tx)
         .await?;
     sessions::end_of_user(tx, user_id, now).await?;
+    Ok(())
+}
+
+/// Takes away what a user's second factors were, and what is on its way because of them.
+///
+/// # Errors
+/// [`StoreError`] when the database fails.
+pub async fn forget_second_factor(tx: &mut WriteTx, user_id: UserId) -> Result<(), StoreError> {
+    for sql in [FORGET_TOTP, FORGET_RECOVERY_CODES, FORGET_FAILURES, FORGET_CODES] {
+        query(sql).bind(user_id.to_string()).execute(tx).await?;
+    }
+    passkeys::remove_all(tx, user_id).await?;
     Ok(())
 }
 

@@ -45,6 +45,15 @@ pub fn passkey(home: &Path, arguments: &[&str]) -> Result<String, String> {
     ran(Command::new("node").arg(installed.join("passkey.mjs")).args(arguments).env("HOME", home))
 }
 
+/// The same as [`sign_in`] with this home directory; a fifth argument is a directory for pictures.
+///
+/// # Errors
+/// What the driver said when it did not get there.
+pub fn sign_in_at(home: &Path, arguments: &[&str]) -> Result<String, String> {
+    let installed = installed(PACKAGE, "sign_in.mjs", SCRIPT);
+    ran(Command::new("node").arg(installed.join("sign_in.mjs")).args(arguments).env("HOME", home))
+}
+
 /// Lets a browser with this home directory believe the authority whose certificate is in this PEM file.
 ///
 /// # Panics

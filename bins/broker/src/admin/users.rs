@@ -5,14 +5,18 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use usher_api::v1::{CreateUser, CreatedUser, Page, SetUpCode, UpdateUser, User, UserStatus};
+use usher_api::v1::{
+    CreateUser, CreatedUser, Page, SecondFactorReset, SetUpCode, UpdateUser, User, UserStatus,
+};
 use usher_audit::{Event, UserProperties};
 use usher_identity::UserRecord;
 use usher_sign_in::SET_UP_LIFETIME;
 use usher_store::{
     Conn, groups, project_users,
     project_users::Scope,
-    sign_in, team_roles,
+    sessions,
+    sign_in::{self, Reset},
+    team_roles,
     users::{self, UserChange},
 };
 use usher_types::{UnixTime, UserId};
@@ -31,6 +35,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/v1/users", get(list).post(create))
         .route("/v1/users/{user}", get(show).patch(update).delete(delete))
         .route("/v1/users/{user}/set-up-code", post(set_up_code))
+        .route("/v1/users/{user}/second-factor/reset", post(reset_second_factor))
 }
 
 /// Finds a user by name or id.
@@ -98,7 +103,7 @@ async fn create(
             connector_id: None,
         })
         .await?;
-    let set_up = new_code(&app, &mut change, user.id).await?;
+    let set_up = new_code(&app, &mut change, user.id, Reset::Everything).await?;
     change.commit().await?;
     Ok(Answer::created(CreatedUser { user: summary(user), set_up }).shown_once())
 }
@@ -129,15 +134,22 @@ fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, A
     })
 }
 
-/// Makes a set-up code in the change's transaction; what the user signed in with before ends.
-async fn new_code(app: &AppState, change: &mut Change, user: UserId) -> Result<SetUpCode, ApiError> {
+/// Makes a set-up code in the change's transaction; what the user signed in with before ends, as far as `reset` says.
+async fn new_code(
+    app: &AppState,
+    change: &mut Change,
+    user: UserId,
+    reset: Reset,
+) -> Result<SetUpCode, ApiError> {
     let code = usher_sign_in::SetUpCode::generate(&mut random::rng());
     let now = change.info.now;
     let expires_at = now.saturating_add(SET_UP_LIFETIME);
-    sign_in::new_set_up_code(&mut change.tx, user, code.hash(), now, expires_at).await?;
+    sign_in::new_set_up_code(&mut change.tx, user, reset, code.hash(), now, expires_at).await?;
+    if reset == Reset::SecondFactor {
+        change.audit(Event::UserSecondFactorReset { user_id: user }).await?;
+    }
     change.audit(Event::UserSetUpCode { user_id: user, expires_at }).await?;
-    let url = format!("{}/set-up", app.public_url().as_str().trim_end_matches('/'));
-    Ok(SetUpCode { url, code: code.reveal().to_string(), expires_at })
+    Ok(SetUpCode::new(app.origin(), &code.reveal(), expires_at))
 }
 
 async fn set_up_code(
@@ -148,19 +160,53 @@ async fn set_up_code(
     let mut change = begin(&app, &caller, info).await?;
     let user = find(&mut change.tx, &name).await?;
     change.refuse_above_user(&user).await?;
-    if user.status == usher_identity::UserStatus::Disabled {
-        return Err(ApiError::invalid(format!("user `{}` is disabled", user.user_name))
-            .with_next("enable the user first"));
-    }
+    refuse_disabled(&user)?;
     if user.connector_id.is_some() {
         let refused =
             format!("user `{}` signs in by an identity provider and has no password here", user.user_name);
         return Err(ApiError::invalid(refused).with_next("reset what they forgot at the provider"));
     }
-    let set_up = new_code(&app, &mut change, user.id).await?;
+    let set_up = new_code(&app, &mut change, user.id, Reset::Everything).await?;
     let user = with_groups(&mut change.tx, user).await?;
     change.commit().await?;
     Ok(Answer::ok(CreatedUser { user, set_up }).shown_once())
+}
+
+/// For somebody who lost what they had. The password stays, and set-up asks for it; people of an identity provider register
+/// something new when they are next asked for it.
+async fn reset_second_factor(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    Admin { admin: caller, info, body: () }: Admin,
+) -> Result<Answer<SecondFactorReset>, ApiError> {
+    let mut change = begin(&app, &caller, info).await?;
+    let user = find(&mut change.tx, &name).await?;
+    change.refuse_above_user(&user).await?;
+    let user_id = user.id;
+    let set_up = match user.connector_id {
+        None => {
+            refuse_disabled(&user)?;
+            Some(new_code(&app, &mut change, user_id, Reset::SecondFactor).await?)
+        }
+        Some(_) => {
+            let now = change.info.now;
+            sign_in::forget_second_factor(&mut change.tx, user_id).await?;
+            sessions::end_of_user(&mut change.tx, user_id, now).await?;
+            change.audit(Event::UserSecondFactorReset { user_id }).await?;
+            None
+        }
+    };
+    let user = with_groups(&mut change.tx, user).await?;
+    change.commit().await?;
+    Ok(Answer::ok(SecondFactorReset { user, set_up }).shown_once())
+}
+
+fn refuse_disabled(user: &UserRecord) -> Result<(), ApiError> {
+    if user.status == usher_identity::UserStatus::Active {
+        return Ok(());
+    }
+    let text = format!("user `{}` is disabled", user.user_name);
+    Err(ApiError::invalid(text).with_next("enable the user first"))
 }
 
 async fn update(

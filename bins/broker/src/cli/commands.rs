@@ -126,6 +126,7 @@ async fn initialise(options: Init, output: Output) -> Result<()> {
     };
     let made = init::init(&options, Clock::system().now()).await?;
     let directory = options.data_dir.display();
+    let set_up = SetUpCode::new(&made.origin, &made.set_up_code, made.expires_at);
     let text = format!(
         "Team `{}` is made in {directory}\n\n\
          Client URL:   {}\n\
@@ -133,17 +134,13 @@ async fn initialise(options: Init, output: Output) -> Result<()> {
          User name:    {}\n\
          Set-up code:  {}   (once, until {})\n\n\
          Next: usher-broker serve --data-dir {directory}\n",
-        options.team, made.client_url, made.set_up_url, made.admin, *made.set_up_code, made.expires_at,
+        options.team, made.client_url, set_up.url, made.admin, *made.set_up_code, made.expires_at,
     );
     let value = MadeTeam {
         client_url: &made.client_url,
         pin: made.pin.to_string(),
         admin: made.admin.as_str(),
-        set_up: SetUpCode {
-            url: made.set_up_url.clone(),
-            code: made.set_up_code.to_string(),
-            expires_at: made.expires_at,
-        },
+        set_up,
         config_file: made.config_file.display().to_string(),
     };
     Ok(output.print(&value, &text)?)
@@ -268,15 +265,12 @@ async fn set_up_code(user_name: UserName, place: Place, output: Output) -> Resul
     let (code, expires_at) = init::new_set_up_code(&mut tx, user.id, now).await?;
     tx.commit().await?;
     let code = code.reveal();
-    let set_up_url = format!("{}/set-up", config.origin());
+    let set_up = SetUpCode::new(&config.origin(), &code, expires_at);
     let text = format!(
-        "Set-up page:  {set_up_url}\nUser name:    {user_name}\nSet-up code:  {}   (once, until {expires_at})",
-        *code
+        "Set-up page:  {}\nUser name:    {user_name}\nSet-up code:  {}   (once, until {expires_at})",
+        set_up.url, *code
     );
-    let value = NewCode {
-        user_name: user_name.as_str(),
-        set_up: SetUpCode { url: set_up_url, code: code.to_string(), expires_at },
-    };
+    let value = NewCode { user_name: user_name.as_str(), set_up };
     Ok(output.print(&value, &text)?)
 }
 

@@ -1,6 +1,7 @@
-//! `GET /authorize` and `POST /sign-in`: from a program's request to an authorization code at its loopback.
+//! `GET /authorize` and `POST /sign-in`: from a program's request, or a person's wish, to a login. Where that leads is
+//! [`arrival`](super::arrival)'s business.
 
-use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+use std::{net::IpAddr, sync::LazyLock, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -19,19 +20,23 @@ use usher_audit::{Actor, Code, Event, Record};
 use usher_identity::UserStatus;
 use usher_keystore::{KeyLabel, Purpose};
 use usher_sign_in::{
-    AuthorizationCode, AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CodeRecord,
-    Credentials, Failures, Refusal, TotpSecret, Verified, issue_code,
+    AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, Credentials, Failures, Refusal,
+    TotpSecret, Used, Verified,
 };
 use usher_store::{
     ConnectorState, WriteTx,
     connectors::{self, Connector},
-    devices, named_proofs, servers, sign_in,
+    devices, sign_in,
 };
-use usher_types::{ConnectorName, DeviceId, HostName, Sha256, Thumbprint, UnixTime, UserId, UserName};
+use usher_types::{ConnectorName, DeviceId, Sha256, Thumbprint, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
-use super::{Message, PageError, Peer, render, render_with_script, sealed};
-use crate::{AppState, error::ApiError, random};
+use super::{
+    Message, PageError, Peer,
+    arrival::{self, Arrival, Goal},
+    render, render_with_script, sealed,
+};
+use crate::{AppState, error::ApiError};
 
 pub(super) const FORM: &str = "sign-in";
 
@@ -49,8 +54,8 @@ pub(super) fn routes() -> Router<AppState> {
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
     team: &'a str,
-    device_name: &'a str,
-    servers: Vec<&'a str>,
+    /// Who asked; none when the person came by itself.
+    program: Option<&'a AuthorizationRequest>,
     request: &'a str,
     user_name: &'a str,
     problem: Option<Problem>,
@@ -75,7 +80,7 @@ async fn show(
 ) -> Result<Response, PageError> {
     let Ok(Query(parameters)) = parameters else { return bad_link(&app) };
     match AuthorizationRequest::parse(&parameters) {
-        Ok(request) => page(&app, &request, "", None).await,
+        Ok(request) => page(&app, &Goal::Program(request), "", None).await,
         Err(AuthorizationRequestError::ClientId | AuthorizationRequestError::RedirectUri(_)) => {
             bad_link(&app)
         }
@@ -116,19 +121,19 @@ fn bad_link(app: &AppState) -> Result<Response, PageError> {
 
 pub(super) async fn page(
     app: &AppState,
-    request: &AuthorizationRequest,
+    goal: &Goal,
     user_name: &str,
     problem: Option<Problem>,
 ) -> Result<Response, PageError> {
-    let sealed = sealed::seal(app, FORM, request, app.now())?;
-    let connectors = connectors::list(&mut *app.store().read().await?).await?.into_iter();
-    let usable =
-        |connector: &Connector| connector.state == ConnectorState::Active && connector.oidc.is_some();
-    let connectors: Vec<ConnectorName> = connectors.filter(usable).map(|connector| connector.name).collect();
+    let sealed = sealed::seal(app, FORM, goal, app.now())?;
+    let connectors = match goal {
+        Goal::Program(_) => connectors(app).await?,
+        // People of a provider look after what they sign in with there.
+        Goal::Account => Vec::new(),
+    };
     let page = SignInPage {
         team: app.team().as_str(),
-        device_name: request.device_name.as_str(),
-        servers: request.servers.iter().map(HostName::as_str).collect(),
+        program: goal.program(),
         request: &sealed,
         user_name,
         problem,
@@ -136,6 +141,14 @@ pub(super) async fn page(
         connectors: &connectors,
     };
     render_with_script(app, if problem.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK }, &page)
+}
+
+/// Identity providers that people may sign in by.
+async fn connectors(app: &AppState) -> Result<Vec<ConnectorName>, PageError> {
+    let all = connectors::list(&mut *app.store().read().await?).await?.into_iter();
+    let usable =
+        |connector: &Connector| connector.state == ConnectorState::Active && connector.oidc.is_some();
+    Ok(all.filter(usable).map(|connector| connector.name).collect())
 }
 
 #[derive(Deserialize)]
@@ -155,28 +168,31 @@ async fn submit(
     let answer_failure_at = Instant::now() + FAILURE_TIME;
     app.limits().sign_in_from(peer)?;
     let Ok(Form(form)) = form else { return bad_link(&app) };
-    let Some(opened) = sealed::open::<AuthorizationRequest>(&app, FORM, &form.request, now) else {
+    let Some(opened) = sealed::open::<Goal>(&app, FORM, &form.request, now) else {
         return too_old(&app);
     };
-    let request = opened.content;
+    let goal = opened.content;
     // What a person typed, shown again after a failure; trimmed because phones add spaces.
     let typed: String = form.user_name.trim().to_lowercase().chars().take(48).collect();
     let user_name: Option<UserName> = typed.parse().ok();
-    let device = own_device(&app, user_name.as_ref(), &request.dpop_jkt).await?;
+    let device = match goal.program() {
+        Some(request) => own_device(&app, user_name.as_ref(), &request.dpop_jkt).await?,
+        None => None,
+    };
     if device.is_none() {
         app.limits().sign_in_as(&typed)?;
     }
     let checked = check(&app, user_name.as_ref(), device, form.password, form.code, now).await?;
     let outcome = match checked {
-        Ok(verified) => accept(&app, verified, device, opened.hash, &request, now).await?,
+        Ok(verified) => accept(&app, verified, device, opened.hash, &goal, peer, now).await?,
         Err((user_id, refusal)) => Err((user_id, refusal)),
     };
     match outcome {
-        Ok(location) => redirect(&location),
+        Ok(arrival) => arrival.go(),
         Err((user_id, refusal)) => {
             record_failure(&app, user_id, refusal, peer, now).await?;
             sleep_until(answer_failure_at).await;
-            page(&app, &request, &typed, Some(Problem::Password)).await
+            page(&app, &goal, &typed, Some(Problem::Password)).await
         }
     }
 }
@@ -254,80 +270,61 @@ async fn count_attempt(
         password,
         totp,
         last_used_step: stored.last_used_step,
+        recovery_codes: stored.recovery_codes,
         failures,
     }))
 }
 
-/// One transaction: the code's step is used up, failures are forgotten, the authorization code is stored.
+/// One transaction: what the sign-in uses up is used up, failures are forgotten, and it leads where it was for.
 async fn accept(
     app: &AppState,
     verified: Verified,
     device: Option<DeviceId>,
     page: Sha256,
-    request: &AuthorizationRequest,
+    goal: &Goal,
+    peer: IpAddr,
     now: UnixTime,
-) -> Result<Result<String, Refused>, PageError> {
+) -> Result<Result<Arrival, Refused>, PageError> {
     use usher_identity::Login as _;
     let user_id = verified.login.user_id();
-    let (code, record) = issue_code(verified.login, request, random::bytes()?, now);
+    let reused = Ok(Err((Some(user_id), Refusal::CodeReused)));
     let mut tx = app.store().begin().await?;
-    if !sign_in::use_totp_step(&mut tx, user_id, verified.used_step).await? {
-        return Ok(Err((Some(user_id), Refusal::CodeReused)));
+    if !use_up(&mut tx, user_id, verified.used, peer, now).await? {
+        return reused;
     }
     if device.is_none() {
         sign_in::forget_failures(&mut tx, user_id).await?;
     }
-    if !store_code(&mut tx, page, record, request).await? {
-        return Ok(Err((Some(user_id), Refusal::CodeReused)));
-    }
+    let Some(arrival) = arrival::arrive(app, &mut tx, verified.login, page, goal, peer, now).await? else {
+        return reused;
+    };
     tx.commit().await?;
     if let Some(device) = device {
         app.limits().signed_in_on(device);
     }
-    Ok(Ok(location(app, request, &code)))
+    Ok(Ok(arrival))
 }
 
-/// Stores the code, and which servers the sign-in is for; false when the page was answered before. A name that no server has
-/// counts for nothing.
-pub(super) async fn store_code(
+/// False when it was used up before.
+async fn use_up(
     tx: &mut WriteTx,
-    page: Sha256,
-    record: CodeRecord,
-    request: &AuthorizationRequest,
+    user_id: UserId,
+    used: Used,
+    peer: IpAddr,
+    now: UnixTime,
 ) -> Result<bool, PageError> {
-    let code = stored_code(record);
-    if !sign_in::insert_code(tx, page, &code).await? {
-        return Ok(false);
-    }
-    let mut ids = BTreeSet::new();
-    for name in &request.servers {
-        ids.extend(servers::find(tx, name.as_str()).await?.map(|server| server.id));
-    }
-    if !ids.is_empty() {
-        named_proofs::ask(tx, code.code_hash, &ids).await?;
-    }
-    Ok(true)
-}
-
-/// Where the browser brings the code.
-pub(super) fn location(app: &AppState, request: &AuthorizationRequest, code: &AuthorizationCode) -> String {
-    let issuer = issuer(app);
-    let parameters = [("code", code.reveal()), ("state", request.state.as_str()), ("iss", issuer.as_str())];
-    request.redirect_uri.with_parameters(&parameters)
-}
-
-fn stored_code(record: CodeRecord) -> sign_in::StoredCode {
-    sign_in::StoredCode {
-        code_hash: record.code_hash,
-        user_id: record.user_id,
-        auth_time: record.auth_time,
-        amr: record.amr,
-        redirect_uri: record.redirect_uri,
-        code_challenge: record.code_challenge,
-        dpop_jkt: record.dpop_jkt,
-        expires_at: record.expires_at,
-        used_at: record.used_at,
-        provider: record.provider,
+    match used {
+        Used::TotpStep(step) => Ok(sign_in::use_totp_step(tx, user_id, step).await?),
+        Used::RecoveryCode(hash) => {
+            if !sign_in::use_recovery_code(tx, user_id, hash).await? {
+                return Ok(false);
+            }
+            let left = sign_in::recovery_codes_left(tx, user_id).await?;
+            let actor = Actor::User { user_id, device_id: None, session_id: None };
+            let event = Event::RecoveryCodeUse { user_id, left };
+            tx.audit(&Record { at: now, actor, client_address: Some(peer), event }).await?;
+            Ok(true)
+        }
     }
 }
 
@@ -336,7 +333,7 @@ pub(super) async fn record_failure(
     app: &AppState,
     user_id: Option<UserId>,
     refusal: Refusal,
-    peer: std::net::IpAddr,
+    peer: IpAddr,
     now: UnixTime,
 ) -> Result<(), PageError> {
     tracing::info!(reason = refusal.as_str(), client_address = %peer, "sign-in failed");
@@ -362,7 +359,7 @@ pub(super) async fn record_failure(
 }
 
 /// The `iss` of RFC 9207: the public URL without a slash at the end.
-fn issuer(app: &AppState) -> String {
+pub(super) fn issuer(app: &AppState) -> String {
     app.public_url().origin().ascii_serialization()
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use usher_audit::{Actor, Event, Record};
 use usher_identity::UserStatus;
 use usher_sign_in::{
-    AuthorizationRequest, Refusal, issue_code,
+    Refusal,
     passkey::{BrowserOptions, Ceremony, PasskeyError, RelyingParty, StoredCredential, VerifiedPasskey},
 };
 use usher_store::{WriteTx, passkeys, sign_in};
@@ -25,13 +25,14 @@ use usher_types::{DisplayName, PasskeyId, Sha256, UnixTime, UserId};
 
 use super::{
     PageError, Peer,
+    arrival::{self, Arrival, Goal},
     authorize::{self, FAILURE_TIME, Problem, Refused},
     sealed,
 };
 use crate::{AppState, error::ApiError, random};
 
 /// How long a person may take to unlock a key.
-const LIFETIME: Duration = Duration::from_secs(5 * 60);
+pub(super) const LIFETIME: Duration = Duration::from_secs(5 * 60);
 const FORM: &str = "passkey-sign-in";
 
 pub(super) fn routes() -> Router<AppState> {
@@ -102,7 +103,7 @@ async fn begin(
     let now = app.now();
     app.limits().sign_in_from(peer)?;
     let (Ok(Form(form)), Some(party)) = (form, app.relying_party()) else { return Ok(no_options()) };
-    let Some(opened) = sealed::open::<AuthorizationRequest>(&app, authorize::FORM, &form.request, now) else {
+    let Some(opened) = sealed::open::<Goal>(&app, authorize::FORM, &form.request, now) else {
         return Ok(no_options());
     };
     let (todo, ceremony) = party.begin().map_err(ApiError::internal)?;
@@ -127,18 +128,21 @@ async fn finish(
     let (Ok(Form(form)), Some(party)) = (form, app.relying_party()) else {
         return authorize::too_old(&app);
     };
-    let Some(opened) = sealed::open::<AuthorizationRequest>(&app, authorize::FORM, &form.request, now) else {
+    let Some(opened) = sealed::open::<Goal>(&app, authorize::FORM, &form.request, now) else {
         return authorize::too_old(&app);
     };
     let outcome = match use_up(&app, FORM, opened.hash, &form.ceremony, now).await? {
         Some(ceremony) => match look(&app, party, ceremony, &form.credential, now).await? {
-            Ok(found) => accept(&app, found, opened.hash, &opened.content, now).await?,
+            // SECURITY: whoever has an identity provider signs in there, and leaving it is the end. A key of theirs is a
+            // second factor, and opens nothing by itself.
+            Ok(found) if found.of_provider => Err((None, Refusal::PasskeyWrong)),
+            Ok(found) => accept(&app, found, opened.hash, &opened.content, peer, now).await?,
             Err(refused) => Err(refused),
         },
         None => Err((None, Refusal::PasskeyWrong)),
     };
     match outcome {
-        Ok(location) => authorize::redirect(&location),
+        Ok(arrival) => arrival.go(),
         Err(refused) => {
             refuse(&app, refused, peer, now).await?;
             sleep_until(answer_failure_at).await;
@@ -151,6 +155,8 @@ async fn finish(
 pub(super) struct Found {
     pub(super) id: PasskeyId,
     pub(super) verified: VerifiedPasskey,
+    /// Whether its owner belongs to an identity provider.
+    pub(super) of_provider: bool,
 }
 
 /// Finds the key of an answer and checks the one against the other. Changes nothing yet.
@@ -164,45 +170,41 @@ pub(super) async fn look(
     let Ok(answer) = party.read(credential) else { return Ok(Err((None, Refusal::PasskeyWrong))) };
     let row = passkeys::by_credential(&mut *app.store().read().await?, &answer.credential_id()).await?;
     let Some(row) = row else { return Ok(Err((None, Refusal::PasskeyWrong))) };
-    let known = StoredCredential {
-        credential_id: row.credential_id,
-        credential: row.credential,
-        sign_count: row.sign_count,
-    };
-    Ok(match party.verify(&answer, ceremony, row.user_id, &known, now) {
-        Ok(_) if row.owner == UserStatus::Disabled => Err((Some(row.user_id), Refusal::Disabled)),
-        Ok(verified) => Ok(Found { id: row.id, verified }),
+    let (id, owner, status, of_provider) = (row.id, row.user_id, row.owner, row.of_provider);
+    Ok(match party.verify(&answer, ceremony, owner, &credential_of(row), now) {
+        Ok(_) if status == UserStatus::Disabled => Err((Some(owner), Refusal::Disabled)),
+        Ok(verified) => Ok(Found { id, verified, of_provider }),
         // Only its owner, or who copied it, comes this far: the signature is good.
-        Err(PasskeyError::Counter) => Err((Some(row.user_id), Refusal::PasskeyCounter)),
+        Err(PasskeyError::Counter) => Err((Some(owner), Refusal::PasskeyCounter)),
         Err(error @ (PasskeyError::Form | PasskeyError::Owner | PasskeyError::Refused(_))) => {
-            tracing::info!(passkey = %row.id, cause = %usher_telemetry::Chain(&error), "a passkey was refused");
+            tracing::info!(passkey = %id, cause = %usher_telemetry::Chain(&error), "a passkey was refused");
             // Anybody can name somebody's key: counted, and not a row of the log each.
             Err((None, Refusal::PasskeyWrong))
         }
     })
 }
 
-/// One transaction: the key's count moves on, the authorization code is stored.
+/// One transaction: the key's count moves on, and the sign-in leads where it was for.
 async fn accept(
     app: &AppState,
     found: Found,
     page: Sha256,
-    request: &AuthorizationRequest,
+    goal: &Goal,
+    peer: IpAddr,
     now: UnixTime,
-) -> Result<Result<String, Refused>, PageError> {
+) -> Result<Result<Arrival, Refused>, PageError> {
     use usher_identity::Login as _;
-    let Found { id, verified: VerifiedPasskey { login, credential } } = found;
+    let Found { id, verified: VerifiedPasskey { login, credential }, of_provider: _ } = found;
     let user_id = login.user_id();
-    let (code, record) = issue_code(login, request, random::bytes()?, now);
     let mut tx = app.store().begin().await?;
     if !passkeys::used(&mut tx, id, &credential.credential, credential.sign_count, now).await? {
         return Ok(Err((Some(user_id), Refusal::PasskeyCounter)));
     }
-    if !authorize::store_code(&mut tx, page, record, request).await? {
+    let Some(arrival) = arrival::arrive(app, &mut tx, login, page, goal, peer, now).await? else {
         return Ok(Err((None, Refusal::PasskeyWrong)));
-    }
+    };
     tx.commit().await?;
-    Ok(Ok(authorize::location(app, request, &code)))
+    Ok(Ok(arrival))
 }
 
 async fn refuse(app: &AppState, refused: Refused, peer: IpAddr, now: UnixTime) -> Result<(), PageError> {
@@ -215,11 +217,14 @@ pub(super) async fn add(
     tx: &mut WriteTx,
     user_id: UserId,
     credential: StoredCredential,
+    name: Option<DisplayName>,
     peer: IpAddr,
     now: UnixTime,
 ) -> Result<bool, PageError> {
-    let number = passkeys::of_user(tx, user_id).await?.len().saturating_add(1);
-    let name: DisplayName = format!("Passkey {number}").parse().map_err(ApiError::internal)?;
+    let name = match name {
+        Some(name) => name,
+        None => "Passkey 1".parse().map_err(ApiError::internal)?,
+    };
     let passkey = passkeys::Passkey {
         id: PasskeyId::new(now, random::bytes()?),
         user_id,
@@ -230,6 +235,7 @@ pub(super) async fn add(
         created_at: now,
         last_used_at: None,
         owner: UserStatus::Active,
+        of_provider: false,
     };
     if !passkeys::add(tx, &passkey).await? {
         return Ok(false);
@@ -238,4 +244,13 @@ pub(super) async fn add(
     let actor = Actor::User { user_id, device_id: None, session_id: None };
     tx.audit(&Record { at: now, actor, client_address: Some(peer), event }).await?;
     Ok(true)
+}
+
+/// A row as the ceremonies know it.
+pub(super) fn credential_of(row: passkeys::Passkey) -> StoredCredential {
+    StoredCredential {
+        credential_id: row.credential_id,
+        credential: row.credential,
+        sign_count: row.sign_count,
+    }
 }

@@ -14,10 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use usher_audit::{Actor, Code, Event, Record};
 use usher_identity::{UserRecord, UserStatus};
-use usher_sign_in::{
-    AuthorizationRequest, VerifiedLogin,
-    oidc::{Callback, Pending, Provider, ProviderError, ProviderIdentity, issuer_of},
-};
+use usher_sign_in::oidc::{Callback, Pending, Provider, ProviderError, ProviderIdentity, issuer_of};
 use usher_store::{
     ConnectorState, JoinRule, WriteTx,
     connectors::{self, Connector},
@@ -27,7 +24,11 @@ use usher_store::{
 };
 use usher_types::{ConnectorId, Sha256, UnixTime};
 
-use super::{Message, PageError, Peer, authorize, join, render, sealed};
+use super::{
+    Message, PageError, Peer,
+    arrival::{self, Goal},
+    authorize, join, render, sealed, second_factor,
+};
 use crate::{
     AppState,
     error::ApiError,
@@ -56,7 +57,7 @@ struct Started {
     pending: Pending,
     /// The page that it began with; leads to one code.
     page: Sha256,
-    request: AuthorizationRequest,
+    goal: Goal,
 }
 
 #[derive(Deserialize)]
@@ -73,17 +74,18 @@ async fn begin(
 ) -> Result<Response, PageError> {
     let now = app.now();
     app.limits().sign_in_from(peer)?;
-    let Some(opened) = sealed::open::<AuthorizationRequest>(&app, authorize::FORM, &query.request, now)
-    else {
+    let Some(opened) = sealed::open::<Goal>(&app, authorize::FORM, &query.request, now) else {
         return authorize::too_old(&app);
     };
+    // People of a provider look after what they sign in with there.
+    let Goal::Program(request) = opened.content else { return no_such(&app) };
     let connector = connectors::find(&mut *app.store().read().await?, &name).await?;
     let Some((connector, provider)) = usable(&app, connector)? else { return no_such(&app) };
     let mut begun = match provider.begin(&random::bytes()?, now).await {
         Ok(begun) => begun,
         Err(error) => return failed(&app, &connector, &error),
     };
-    if opened.content.fresh {
+    if request.fresh {
         begun.ask_again();
     }
     let name = cookie_name(begun.pending.state()).unwrap_or_default();
@@ -91,7 +93,7 @@ async fn begin(
         connector: connector.id,
         pending: begun.pending,
         page: opened.hash,
-        request: opened.content,
+        goal: Goal::Program(request),
     };
     let value = sealed::seal(&app, FORM, &started, now)?;
     let mut response = authorize::redirect(begun.url.as_str())?;
@@ -197,25 +199,17 @@ async fn accept(
     }
     let login = identity.login(&user, connector.id);
     let login = login.ok_or_else(|| ApiError::internal("a user of another directory"))?;
-    match code(app, &mut tx, login, started, now).await? {
-        Some(location) => {
+    if second_factor::is_wanted(&mut tx, &user, &login, &started.goal, now).await? {
+        tx.commit().await?;
+        return second_factor::ask(app, &user, login, started.page, started.goal.clone(), now).await;
+    }
+    match arrival::arrive(app, &mut tx, login, started.page, &started.goal, peer, now).await? {
+        Some(arrival) => {
             tx.commit().await?;
-            authorize::redirect(&location)
+            arrival.go()
         }
         None => foreign(app),
     }
-}
-
-async fn code(
-    app: &AppState,
-    tx: &mut WriteTx,
-    login: VerifiedLogin,
-    started: &Started,
-    now: UnixTime,
-) -> Result<Option<String>, PageError> {
-    let (code, record) = usher_sign_in::issue_code(login, &started.request, random::bytes()?, now);
-    let first = authorize::store_code(tx, started.page, record, &started.request).await?;
-    Ok(first.then(|| authorize::location(app, &started.request, &code)))
 }
 
 async fn fail(

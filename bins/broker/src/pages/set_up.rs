@@ -12,11 +12,12 @@ use data_encoding::BASE64;
 use http::StatusCode;
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
 use usher_audit::{Actor, Event, Record};
 use usher_identity::UserStatus;
 use usher_keystore::{KeyLabel, Purpose};
 use usher_sign_in::{
-    NewPassword, PasswordHash, SetUpCode, TotpSecret,
+    Failures, NewPassword, PasswordHash, RecoveryCode, SetUpCode, TotpSecret,
     passkey::{Registration, StoredCredential},
 };
 use usher_store::sign_in;
@@ -24,10 +25,11 @@ use usher_types::{Sha256, UnixTime, UserId, UserName};
 use zeroize::Zeroizing;
 
 use super::{
-    Message, PageError, Peer,
-    authorize::HASHING,
+    PageError, Peer, account,
+    authorize::{FAILURE_TIME, HASHING},
+    headers::Script,
     passkey::{self, OptionsForm, no_options, options},
-    render, render_with_script, sealed,
+    recovery, render, render_with_script, sealed,
 };
 use crate::{AppState, error::ApiError, random};
 
@@ -57,6 +59,7 @@ struct FinishPage<'a> {
     secret: &'a str,
     qr: &'a str,
     problem: Option<&'a str>,
+    keeps_password: bool,
     /// Whether there can be passkeys at this address.
     passkeys: bool,
 }
@@ -67,16 +70,24 @@ struct Begun {
     code_hash: Sha256,
     user_id: UserId,
     user_name: UserName,
+    /// Whether the password that was there stays, and is asked for.
+    keeps_password: bool,
     /// Base64 of the second factor that the page shows.
     totp: Zeroizing<String>,
 }
 
 async fn show(State(app): State<AppState>) -> Result<Response, PageError> {
-    render(StatusCode::OK, &CodePage { team: app.team().as_str(), failed: false })
+    code_page(&app, StatusCode::OK, false)
 }
 
 fn bad_code(app: &AppState) -> Result<Response, PageError> {
-    render(StatusCode::UNAUTHORIZED, &CodePage { team: app.team().as_str(), failed: true })
+    code_page(app, StatusCode::UNAUTHORIZED, true)
+}
+
+fn code_page(app: &AppState, status: StatusCode, failed: bool) -> Result<Response, PageError> {
+    let mut response = render(status, &CodePage { team: app.team().as_str(), failed })?;
+    response.extensions_mut().insert(Script);
+    Ok(response)
 }
 
 #[derive(Deserialize)]
@@ -105,6 +116,7 @@ async fn begin(
         code_hash: code.hash(),
         user_id: owner.user_id,
         user_name: owner.user_name,
+        keeps_password: owner.password_hash.is_some(),
         totp: Zeroizing::new(BASE64.encode(secret.expose())),
     };
     finish_page(&app, &begun, &secret, None, now)
@@ -127,6 +139,7 @@ fn finish_page(
         secret: &shown,
         qr: &qr(&uri)?,
         problem,
+        keeps_password: begun.keeps_password,
         passkeys: app.relying_party().is_some(),
     };
     render_with_script(
@@ -137,7 +150,7 @@ fn finish_page(
 }
 
 /// Authenticators ignore the spaces; people need them.
-fn groups_of_four(secret: &str) -> Zeroizing<String> {
+pub(super) fn groups_of_four(secret: &str) -> Zeroizing<String> {
     let mut shown = Zeroizing::new(String::with_capacity(secret.len() * 2));
     for (index, character) in secret.chars().enumerate() {
         if index > 0 && index % 4 == 0 {
@@ -149,7 +162,7 @@ fn groups_of_four(secret: &str) -> Zeroizing<String> {
 }
 
 /// A QR code as inline SVG: one path, a square for each dark module.
-fn qr(text: &str) -> Result<Zeroizing<String>, ApiError> {
+pub(super) fn qr(text: &str) -> Result<Zeroizing<String>, ApiError> {
     let code = QrCode::encode_text(text, QrCodeEcc::Medium).map_err(ApiError::internal)?;
     let mut path = Zeroizing::new(String::new());
     for y in 0..code.size() {
@@ -171,6 +184,7 @@ fn qr(text: &str) -> Result<Zeroizing<String>, ApiError> {
 struct FinishForm {
     request: String,
     password: Zeroizing<String>,
+    #[serde(default)]
     password_again: Zeroizing<String>,
     #[serde(default)]
     totp: Zeroizing<String>,
@@ -222,7 +236,7 @@ async fn proved(
     let registration = passkey::use_up::<Registration>(app, PASSKEY_FORM, page, &form.ceremony, now).await?;
     let Some(registration) = registration else { return Ok(Err(again)) };
     Ok(match party.registered(&form.credential, &registration) {
-        Ok(credential) => Ok(Factor::Passkey(credential)),
+        Ok(key) => Ok(Factor::Passkey(key.into_credential())),
         Err(error) => {
             tracing::info!(cause = %usher_telemetry::Chain(&error), "a passkey was not registered");
             Err(again)
@@ -236,6 +250,7 @@ async fn finish(
     form: Result<Form<FinishForm>, FormRejection>,
 ) -> Result<Response, PageError> {
     let now = app.now();
+    let answer_failure_at = Instant::now() + FAILURE_TIME;
     app.limits().sign_in_from(peer)?;
     let Ok(Form(form)) = form else { return bad_code(&app) };
     let Some(opened) = sealed::open::<Begun>(&app, FORM, &form.request, now) else { return bad_code(&app) };
@@ -243,38 +258,65 @@ async fn finish(
     let bytes = Zeroizing::new(BASE64.decode(begun.totp.as_bytes()).map_err(ApiError::internal)?);
     let secret = TotpSecret::from_bytes(&bytes).map_err(ApiError::internal)?;
     let again = |problem: &str| finish_page(&app, &begun, &secret, Some(problem), now);
-    if *form.password != *form.password_again {
-        return again("the two passwords differ");
-    }
-    let password = match NewPassword::parse(&form.password, &begun.user_name) {
-        Ok(password) => password,
-        Err(rule) => return again(&rule.to_string()),
+    let password = match begun.keeps_password {
+        true => None,
+        false => match chosen(&form, &begun.user_name) {
+            Ok(password) => Some(password),
+            Err(problem) => return again(&problem),
+        },
     };
     let factor = match proved(&app, &form, opened.hash, &secret, now).await? {
         Ok(factor) => factor,
         Err(problem) => return again(problem),
     };
-    let salt = random::bytes()?;
-    let hash = {
-        let _turn = HASHING.acquire().await.map_err(ApiError::internal)?;
-        let hashed = tokio::task::spawn_blocking(move || PasswordHash::of(&password, salt));
-        hashed.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?
+    let hash = match password {
+        Some(password) => Some(account::hash(password).await?),
+        None if stayed(&app, &begun, form.password, now).await? => None,
+        None => {
+            sleep_until(answer_failure_at).await;
+            return again("this is not the password that you had");
+        }
     };
     let next = match factor {
         Factor::Totp { .. } => "The first sign-in needs the next code that your authenticator shows.",
         Factor::Passkey(_) => "Your passkey is all that you need there.",
     };
-    if !store(&app, &begun, factor, &hash, peer, now).await? {
+    let Some(codes) = store(&app, &begun, factor, hash.as_ref(), peer, now).await? else {
         return bad_code(&app);
-    }
-    let text = format!("Sign in from your terminal. {next}");
-    let message = Message {
-        team: app.team().as_str(),
-        heading: "You are set up",
-        text: &text,
-        command: Some("usher login"),
     };
-    render(StatusCode::OK, &message)
+    recovery::show(&app, "You are set up", next, &codes, recovery::Next::Terminal)
+}
+
+/// The password that was chosen, or why it cannot be.
+fn chosen(form: &FinishForm, user_name: &UserName) -> Result<NewPassword, String> {
+    if *form.password != *form.password_again {
+        return Err("the two passwords differ".to_owned());
+    }
+    NewPassword::parse(&form.password, user_name).map_err(|rule| rule.to_string())
+}
+
+/// Whether it is the password that stayed. Guesses count as those at sign-in do.
+async fn stayed(
+    app: &AppState,
+    begun: &Begun,
+    password: Zeroizing<String>,
+    now: UnixTime,
+) -> Result<bool, PageError> {
+    app.limits().sign_in_as(begun.user_name.as_str())?;
+    let mut tx = app.store().begin().await?;
+    let Some(stored) = sign_in::credentials(&mut tx, &begun.user_name).await? else { return Ok(false) };
+    let failures = Failures { count: stored.failed_attempts, locked_until: stored.locked_until };
+    if failures.locked(now) {
+        return Ok(false);
+    }
+    let after = failures.one_more(now);
+    sign_in::record_failures(&mut tx, stored.user_id, after.count, after.locked_until).await?;
+    tx.commit().await?;
+    let Some(hash) = stored.password_hash else { return Ok(false) };
+    let hash: PasswordHash = hash.parse().map_err(ApiError::internal)?;
+    let _turn = HASHING.acquire().await.map_err(ApiError::internal)?;
+    let matches = tokio::task::spawn_blocking(move || hash.matches(&password));
+    Ok(matches.await.map_err(ApiError::internal)?)
 }
 
 /// Everything at once, or nothing when the code was used, replaced or taken back meanwhile.
@@ -282,15 +324,17 @@ async fn store(
     app: &AppState,
     begun: &Begun,
     factor: Factor,
-    hash: &PasswordHash,
+    hash: Option<&PasswordHash>,
     peer: std::net::IpAddr,
     now: UnixTime,
-) -> Result<bool, PageError> {
+) -> Result<Option<Vec<RecoveryCode>>, PageError> {
     let mut tx = app.store().begin().await?;
     if !sign_in::use_set_up_code(&mut tx, begun.code_hash, now).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    sign_in::set_password(&mut tx, begun.user_id, hash.as_str(), now).await?;
+    if let Some(hash) = hash {
+        sign_in::set_password(&mut tx, begun.user_id, hash.as_str(), now).await?;
+    }
     match factor {
         Factor::Totp { secret, step } => {
             let label = KeyLabel::new(begun.user_id.to_string(), Purpose::TotpSeed);
@@ -298,11 +342,12 @@ async fn store(
             sign_in::set_totp(&mut tx, begun.user_id, &sealed, step, now).await?;
         }
         Factor::Passkey(credential) => {
-            if !passkey::add(&mut tx, begun.user_id, credential, peer, now).await? {
-                return Ok(false);
+            if !passkey::add(&mut tx, begun.user_id, credential, None, peer, now).await? {
+                return Ok(None);
             }
         }
     }
+    let codes = recovery::renew(&mut tx, begun.user_id).await?;
     sign_in::forget_failures(&mut tx, begun.user_id).await?;
     tx.audit(&Record {
         at: now,
@@ -312,5 +357,5 @@ async fn store(
     })
     .await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(codes))
 }

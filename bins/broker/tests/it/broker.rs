@@ -39,6 +39,7 @@ pub(crate) struct Person {
     pub(crate) user_name: String,
     pub(crate) password: String,
     pub(crate) totp: TotpSecret,
+    pub(crate) recovery_codes: Vec<String>,
 }
 
 impl Broker {
@@ -133,10 +134,11 @@ impl Broker {
             ("totp", shown.as_str()),
         ];
         let done = self.post_form("/set-up/finish", &fields).await;
-        assert_eq!(done.status(), 200, "{}", done.text().await.unwrap());
+        assert_eq!(done.status(), 200);
+        let recovery_codes = recovery_codes_of(&done.text().await.unwrap());
         // The code that proved the authenticator is used up.
         self.later(30);
-        Person { user_name: user_name.into(), password: password.into(), totp }
+        Person { user_name: user_name.into(), password: password.into(), totp, recovery_codes }
     }
 
     /// The first administrator, set up.
@@ -275,6 +277,14 @@ pub(crate) fn hidden(html: &str, name: &str) -> String {
     let start = format!("name=\"{name}\" value=\"");
     let (_, rest) = html.split_once(&start).unwrap_or_else(|| panic!("no {name} in {html}"));
     rest.split_once('"').unwrap().0.to_owned()
+}
+
+/// The codes of a page that shows some.
+pub(crate) fn recovery_codes_of(html: &str) -> Vec<String> {
+    let codes = html.split("<li><code>").skip(1).map(|rest| rest.split_once('<').unwrap().0.to_owned());
+    let codes: Vec<String> = codes.collect();
+    assert_eq!(codes.len(), 10, "{html}");
+    codes
 }
 
 /// The second factor that a set-up page shows as text.

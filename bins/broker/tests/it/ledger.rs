@@ -31,6 +31,7 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("PATCH", "/v1/users/{user}", &["user.update", "user.disable", "user.enable"]),
     ("DELETE", "/v1/users/{user}", &["user.delete"]),
     ("POST", "/v1/users/{user}/set-up-code", &["user.set_up_code"]),
+    ("POST", "/v1/users/{user}/second-factor/reset", &["user.second_factor_reset", "user.set_up_code"]),
     ("PATCH", "/v1/passkeys/{passkey}", &["passkey.rename"]),
     ("DELETE", "/v1/passkeys/{passkey}", &["passkey.remove"]),
     ("DELETE", "/v1/users/{user}/passkeys/{passkey}", &["passkey.remove"]),
@@ -139,6 +140,8 @@ async fn every_administrative_change_leaves_its_row() {
     change("PATCH", "/v1/users/bob", "/v1/users/{user}", json!({"status": "disabled"})).await;
     change("PATCH", "/v1/users/bob", "/v1/users/{user}", json!({"status": "active"})).await;
     change("POST", "/v1/users/bob/set-up-code", "/v1/users/{user}/set-up-code", Value::Null).await;
+    let reset = "/v1/users/{user}/second-factor/reset";
+    change("POST", "/v1/users/bob/second-factor/reset", reset, Value::Null).await;
     let key = team.passkey("bob").await;
     let path = format!("/v1/users/bob/passkeys/{key}");
     let removed = change("DELETE", &path, "/v1/users/{user}/passkeys/{passkey}", Value::Null).await;

@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests read the clock and start the built program")]
 
+mod account;
 mod admin;
 mod admins;
 mod audit;
@@ -36,6 +37,7 @@ mod repeats;
 mod rotation;
 mod scim;
 mod scim_tester;
+mod second_factor;
 mod sessions;
 mod set_up;
 mod sign_in;

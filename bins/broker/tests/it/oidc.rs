@@ -13,15 +13,18 @@ use crate::{
 };
 
 /// A broker with a connector to a provider of its own.
-struct Connected {
-    broker: Broker,
+pub(crate) struct Connected {
+    pub(crate) broker: Broker,
     idp: Idp,
-    admin: Caller,
+    pub(crate) admin: Caller,
 }
 
 impl Connected {
     async fn new(join_rule: &str) -> Self {
-        let broker = Broker::start().await;
+        Self::to(Broker::start().await, join_rule).await
+    }
+
+    pub(crate) async fn to(broker: Broker, join_rule: &str) -> Self {
         let person = broker.admin().await;
         let mut admin = broker.session(&person).await;
         let trust: PathBuf = broker.data_dir().join("root.pem");
@@ -49,18 +52,23 @@ impl Connected {
     }
 
     /// All the way; gives the answer to the callback.
-    async fn sign_in(&self, browser: &mut Browser, client: &Client, name: &str) -> reqwest::Response {
+    pub(crate) async fn sign_in(
+        &self,
+        browser: &mut Browser,
+        client: &Client,
+        name: &str,
+    ) -> reqwest::Response {
         let back = self.at_provider(browser, client, Who::Is(name)).await;
         browser.get(back).await
     }
 
-    async fn session(&self, name: &str) -> Caller {
+    pub(crate) async fn session(&self, name: &str) -> Caller {
         let client = Client::new();
         let answer = self.sign_in(&mut Browser::new(&self.broker), &client, name).await;
         self.redeem(&client, &answer).await
     }
 
-    async fn redeem(&self, client: &Client, answer: &reqwest::Response) -> Caller {
+    pub(crate) async fn redeem(&self, client: &Client, answer: &reqwest::Response) -> Caller {
         let code = client.code_of(answer);
         let mut caller = Caller::new(&self.broker, std::sync::Arc::clone(&client.key));
         let answer = caller.call("POST", "/v1/token", &client.token_request(&code)).await;
@@ -92,13 +100,13 @@ enum Who<'a> {
 }
 
 /// Cookies by origin, redirects by hand.
-struct Browser {
+pub(crate) struct Browser {
     http: reqwest::Client,
     cookies: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Browser {
-    fn new(broker: &Broker) -> Self {
+    pub(crate) fn new(broker: &Broker) -> Self {
         Self { http: broker.http.clone(), cookies: BTreeMap::new() }
     }
 

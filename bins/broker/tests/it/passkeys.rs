@@ -68,7 +68,7 @@ struct Begun {
     ceremony: String,
 }
 
-async fn asked(broker: &Broker, path: &str, request: &str) -> (Value, String) {
+pub(crate) async fn asked(broker: &Broker, path: &str, request: &str) -> (Value, String) {
     let answer = broker.post_form(path, &[("request", request)]).await;
     assert_eq!(answer.status(), 200);
     let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
@@ -283,7 +283,7 @@ async fn only_pages_with_passkeys_have_a_script_and_it_comes_from_here() {
     let page = plain.http.get(Client::new().authorize_url(&plain.origin)).send().await.unwrap();
     assert!(!page.headers()["content-security-policy"].to_str().unwrap().contains("script-src"));
     let html = page.text().await.unwrap();
-    assert!(!html.contains("<script") && !html.contains("passkey"));
+    assert!(!html.contains("<script") && !html.contains("data-passkey"));
     let request = hidden(&html, "request");
     assert_eq!(plain.post_form("/passkey/sign-in/options", &[("request", &request)]).await.status(), 400);
 }
@@ -307,6 +307,9 @@ async fn chromium_registers_a_passkey_and_signs_in_with_it() {
     let said: Value = serde_json::from_str(&said.await.unwrap().unwrap()).unwrap();
     assert!(said["finished"].as_str().unwrap().contains("You are set up"), "{said}");
     assert!(said["refused"].as_str().unwrap().contains("Nothing was chosen"), "{said}");
+    assert!(said["again"].as_str().unwrap().contains("already"), "{said}");
+    let passkeys = said["passkeys"].as_array().unwrap();
+    assert!(passkeys.len() == 2 && passkeys[1].as_str().unwrap().starts_with("Security key"), "{said}");
     assert_eq!(said["foreign"], json!([]), "{said}");
     let took = said["milliseconds"].as_f64().unwrap();
     assert!(took > 0.0 && took < 300.0, "interactive after {took} ms");

@@ -102,3 +102,63 @@ async fn a_new_code_ends_the_old_password_and_sessions() {
     let mut caller = broker.session(&again).await;
     assert_eq!(caller.get("/v1/me").await.status, 200);
 }
+
+/// Somebody lost what they had: the password is asked for, and what was lost is worth nothing.
+#[tokio::test]
+async fn a_reset_of_the_second_factor_keeps_the_password_and_nothing_else() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let mut caller = broker.session(&admin).await;
+    let reset = caller.call("POST", "/v1/users/admin/second-factor/reset", &serde_json::json!(null)).await;
+    assert_eq!(reset.status, 200, "{reset:?}");
+    caller.get("/v1/me").await.refused(401, "login_required");
+    for code in [admin.totp.code_at(broker.now()), admin.recovery_codes[0].clone()] {
+        let request = broker.authorize(&crate::broker::Client::new()).await;
+        assert_eq!(broker.submit(&request, "admin", PASSWORD, &code).await.status(), 401);
+    }
+
+    let code = reset.body["set_up"]["code"].as_str().unwrap();
+    assert_eq!(reset.body["set_up"]["link"], format!("{}/set-up#{code}", broker.origin));
+    let html = broker.post_form("/set-up", &[("code", code)]).await.text().await.unwrap();
+    assert!(html.contains("Password that you have") && !html.contains("password_again"), "{html}");
+    let totp = totp_of(&html);
+    let shown = totp.code_at(broker.now());
+    let request = hidden(&html, "request");
+    // Whoever found the code does not choose a password with it.
+    let fields = |password| {
+        [
+            ("request", request.as_str()),
+            ("password", password),
+            ("password_again", password),
+            ("totp", &shown),
+        ]
+    };
+    let refused = broker.post_form("/set-up/finish", &fields("a thief's own password")).await;
+    assert_eq!(refused.status(), 422);
+    assert!(refused.text().await.unwrap().contains("not the password that you had"));
+    assert_eq!(broker.post_form("/set-up/finish", &fields(PASSWORD)).await.status(), 200);
+    broker.later(30);
+    broker.session(&crate::broker::Person { totp, ..admin }).await;
+}
+
+#[tokio::test]
+async fn guesses_at_the_password_that_stayed_lock_it() {
+    let broker = Broker::start().await;
+    let admin = broker.admin().await;
+    let mut caller = broker.session(&admin).await;
+    let reset = caller.call("POST", "/v1/users/admin/second-factor/reset", &serde_json::json!(null)).await;
+    let code = reset.body["set_up"]["code"].as_str().unwrap();
+    let html = broker.post_form("/set-up", &[("code", code)]).await.text().await.unwrap();
+    let (request, totp) = (hidden(&html, "request"), totp_of(&html));
+    let finish = async |password: &str| {
+        let shown = totp.code_at(broker.now());
+        let fields = [("request", request.as_str()), ("password", password), ("totp", shown.as_str())];
+        broker.post_form("/set-up/finish", &fields).await.status().as_u16()
+    };
+    for _ in 0..5 {
+        assert_eq!(finish("wrong password").await, 422);
+    }
+    assert_eq!(finish(PASSWORD).await, 422, "locked");
+    broker.later(31);
+    assert_eq!(finish(PASSWORD).await, 200);
+}

@@ -290,11 +290,16 @@ async fn pages_are_locked_down() {
         {
             assert!(policy.contains(part), "{policy}");
         }
-        assert!(!policy.contains("script-src") && !policy.contains("unsafe"));
+        assert!(!policy.contains("unsafe") && !policy.contains("script-src http"), "{policy}");
+        // Only a page with a script may load one, and only from here.
+        assert_eq!(policy.contains("script-src 'self'"), path == "/set-up", "{policy}");
         assert_eq!(page.headers()["cache-control"], "no-store");
         assert_eq!(page.headers()["x-content-type-options"], "nosniff");
         let html = page.text().await.unwrap();
-        assert!(html.contains("<html lang=\"en\">") && !html.contains("<script"));
+        assert!(html.contains("<html lang=\"en\">"));
+        let scripts = html.matches("<script").count();
+        assert_eq!(html.matches("<script src=\"/assets/").count(), scripts);
+        assert_eq!(scripts, usize::from(path == "/set-up"));
     }
     let post = |origin: &'static str| {
         let request = broker.http.post(format!("{}/set-up", broker.origin));
@@ -337,4 +342,45 @@ async fn a_session_ends_after_twelve_hours() {
     let mut caller = broker.session(&admin).await;
     broker.later(12 * 60 * 60);
     caller.get("/v1/me").await.refused(401, "login_required");
+}
+
+/// Threats 23 and 55: whoever tries names learns nothing by page, status or time, also not once a name is locked.
+#[tokio::test]
+async fn an_unknown_a_known_and_a_locked_name_look_the_same() {
+    let broker = Broker::start_with(|config| {
+        config.limits.sign_ins_burst = NonZeroU32::new(1000).unwrap();
+    })
+    .await;
+    let admin = broker.admin().await;
+    let mut caller = broker.session(&admin).await;
+    caller.call("POST", "/v1/users", &json!({"user_name": "invited"})).await;
+    let good = admin.totp.code_at(broker.now());
+    let mut seen: std::collections::BTreeMap<&str, Vec<std::time::Duration>> =
+        std::collections::BTreeMap::new();
+    let mut pages = std::collections::BTreeSet::new();
+    // The first failures of a name cost nothing, later ones lock it: rounds of both.
+    for _ in 0..8 {
+        for name in ["admin", "nobody", "invited"] {
+            let request = broker.authorize(&Client::new()).await;
+            let start = std::time::Instant::now();
+            let answer = broker.submit(&request, name, "wrong password", &good).await;
+            seen.entry(name).or_default().push(start.elapsed());
+            assert_eq!(answer.status(), 401);
+            let html = answer.text().await.unwrap();
+            let request = hidden(&html, "request");
+            pages.insert(html.replace(&format!("value=\"{name}\""), "NAME").replace(&request, "REQUEST"));
+        }
+    }
+    assert_eq!(pages.len(), 1, "{pages:#?}");
+    // Locked by now: the good password is no better than a wrong one.
+    let request = broker.authorize(&Client::new()).await;
+    assert_eq!(broker.submit(&request, "admin", PASSWORD, &good).await.status(), 401);
+    let mut medians = Vec::new();
+    for (name, mut times) in seen {
+        times.sort_unstable();
+        assert!(times[0].as_millis() >= 400, "{name}: {times:?}");
+        medians.push(times[times.len() / 2]);
+    }
+    let (fastest, slowest) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+    assert!((*slowest - *fastest).as_millis() < 40, "{medians:?}");
 }

@@ -376,6 +376,7 @@ impl Team {
             created_at: NOW,
             last_used_at: None,
             owner: user.status,
+            of_provider: false,
         };
         assert!(passkeys::add(&mut tx, &passkey).await.unwrap());
         tx.commit().await.unwrap();

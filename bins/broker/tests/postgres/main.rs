@@ -3,6 +3,8 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests read the clock and start the built program")]
 
+#[path = "../it/account.rs"]
+mod account;
 #[path = "../it/admin.rs"]
 mod admin;
 #[path = "../it/bad_input.rs"]
@@ -45,6 +47,8 @@ mod re_seal;
 mod rotation;
 #[path = "../it/scim.rs"]
 mod scim;
+#[path = "../it/second_factor.rs"]
+mod second_factor;
 #[path = "../it/sessions.rs"]
 mod sessions;
 #[path = "../it/sign_in.rs"]

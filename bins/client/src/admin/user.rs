@@ -1,6 +1,6 @@
 //! `usher user`: people of the team.
 
-use usher_api::v1::{CreateUser, CreatedUser, UpdateUser, User, UserStatus};
+use usher_api::v1::{CreateUser, CreatedUser, SecondFactorReset, SetUpCode, UpdateUser, User, UserStatus};
 use usher_types::{DisplayName, LoginName, TeamRole, TeamRoles, UserName};
 
 use super::{UserReference, api, done, fields, list, project::text};
@@ -44,6 +44,11 @@ pub enum UserCommand {
     },
     /// All users
     List,
+    /// Take away a user's authenticator, passkeys and recovery codes; prints where and with what code new ones are made
+    ResetSecondFactor {
+        /// Name or id
+        user: UserReference,
+    },
     /// Change the role in the team, or the display name
     Set {
         /// Name or id
@@ -76,7 +81,7 @@ pub fn run(context: &Context, command: UserCommand) -> Result<(), Failure> {
         UserCommand::Create { name, display_name, unix_user_name, role } => {
             let create = CreateUser { user_name: name, display_name, unix_user_name, team_role: role };
             let created: CreatedUser = api(context)?.send("POST", "/v1/users", &create)?;
-            output::show(context.format, &created, set_up)
+            output::show(context.format, &created, |created| set_up(&created.user, &created.set_up))
         }
         UserCommand::Delete { user } => {
             api(context)?.act("DELETE", &format!("/v1/users/{user}"))?;
@@ -110,10 +115,21 @@ pub fn run(context: &Context, command: UserCommand) -> Result<(), Failure> {
             }
             update(context, &user, &change)
         }
+        UserCommand::ResetSecondFactor { user } => {
+            let path = format!("/v1/users/{user}/second-factor/reset");
+            let reset: SecondFactorReset = api(context)?.call("POST", &path, "", None::<&()>)?;
+            output::show(context.format, &reset, |reset| match &reset.set_up {
+                Some(code) => set_up(&reset.user, code),
+                None => format!(
+                    "`{}` registers a new second factor when next asked for one\n",
+                    reset.user.user_name
+                ),
+            })
+        }
         UserCommand::SetUpCode { user } => {
             let path = format!("/v1/users/{user}/set-up-code");
             let created: CreatedUser = api(context)?.call("POST", &path, "", None::<&()>)?;
-            output::show(context.format, &created, set_up)
+            output::show(context.format, &created, |created| set_up(&created.user, &created.set_up))
         }
         UserCommand::Show { user } => {
             let user: User = api(context)?.get(&format!("/v1/users/{user}"))?;
@@ -127,12 +143,13 @@ fn update(context: &Context, user: &UserReference, change: &UpdateUser) -> Resul
     output::show(context.format, &user, show)
 }
 
-fn set_up(created: &CreatedUser) -> String {
+fn set_up(user: &User, code: &SetUpCode) -> String {
     fields([
-        ("user", created.user.user_name.to_string()),
-        ("set-up page", created.set_up.url.clone()),
-        ("set-up code", created.set_up.code.clone()),
-        ("valid until", created.set_up.expires_at.to_string()),
+        ("user", user.user_name.to_string()),
+        ("invitation", code.link.clone()),
+        ("set-up page", code.url.clone()),
+        ("set-up code", code.code.clone()),
+        ("valid until", code.expires_at.to_string()),
     ])
 }
 

@@ -1,4 +1,4 @@
-//! Methods about passkeys.
+//! Methods about second factors.
 
 use http::Method;
 use usher_api::v1;
@@ -6,7 +6,7 @@ use usher_api::v1;
 use super::segment;
 use crate::{CallError, Client};
 
-/// Passkeys.
+/// Second factors.
 impl Client {
     /// `GET /v1/passkeys`.
     ///
@@ -50,5 +50,14 @@ impl Client {
     /// [`CallError`].
     pub async fn delete_passkey_of(&self, user: &str, passkey: &str) -> Result<(), CallError> {
         self.delete(format!("/v1/users/{}/passkeys/{}", segment(user)?, segment(passkey)?)).await
+    }
+
+    /// `POST /v1/users/{user}/second-factor/reset`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn reset_second_factor(&self, user: &str) -> Result<v1::SecondFactorReset, CallError> {
+        let path = format!("/v1/users/{}/second-factor/reset", segment(user)?);
+        self.as_session::<(), _>(Method::POST, path, None).await
     }
 }

@@ -155,6 +155,7 @@ async fn call_directory(client: &Client) {
     asked(client.update_user("u", &v1::UpdateUser::default()).await);
     asked(client.delete_user("u").await);
     asked(client.new_set_up_code("u").await);
+    asked(client.reset_second_factor("u").await);
     asked(client.passkeys().await);
     asked(client.update_passkey("p", &v1::UpdatePasskey { name: "key".parse().unwrap() }).await);
     asked(client.delete_passkey("p").await);

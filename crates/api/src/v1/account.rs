@@ -151,6 +151,9 @@ pub struct Me {
     pub device: Device,
     /// In which session.
     pub session: SessionInfo,
+    /// How many recovery codes are left; absent for people of an identity provider, who have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_codes_left: Option<u32>,
 }
 
 #[cfg(test)]

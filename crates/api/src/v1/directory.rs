@@ -74,8 +74,20 @@ pub struct SetUpCode {
     pub url: String,
     /// The code to type there.
     pub code: String,
+    /// The page with the code behind `#`, which browsers tell nobody: an invitation in one line.
+    #[serde(default)]
+    pub link: String,
     /// When it stops working.
     pub expires_at: UnixTime,
+}
+
+impl SetUpCode {
+    /// For the broker at `origin`.
+    #[must_use]
+    pub fn new(origin: &str, code: &str, expires_at: UnixTime) -> Self {
+        let url = format!("{}/set-up", origin.trim_end_matches('/'));
+        Self { link: format!("{url}#{code}"), url, code: code.to_owned(), expires_at }
+    }
 }
 
 impl std::fmt::Debug for SetUpCode {

@@ -377,6 +377,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "CreatedUser",
         "New set-up code; ends the user's sessions",
     ),
+    endpoint(
+        "POST",
+        "/v1/users/{user}/second-factor/reset",
+        Guard::Permitted(ManageUsers),
+        "",
+        "SecondFactorReset",
+        "Take away a user's second factors",
+    ),
     endpoint("GET", "/v1/passkeys", Guard::User, "", "Page<Passkey>", "The caller's passkeys"),
     endpoint(
         "PATCH",

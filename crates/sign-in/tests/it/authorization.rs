@@ -40,6 +40,7 @@ fn login() -> VerifiedLogin {
         password: Some(PasswordHash::of(&password, [3; 16]).unwrap()),
         totp: Some(totp.clone()),
         last_used_step: None,
+        recovery_codes: Vec::new(),
         failures: Failures::default(),
     };
     verify(Some(&credentials), "correct horse battery", &totp.code_at(NOW), NOW).unwrap().login

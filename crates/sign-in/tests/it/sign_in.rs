@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use usher_identity::{AuthenticationMethod, Login as _};
-use usher_sign_in::{Credentials, Failures, NewPassword, PasswordHash, Refusal, TotpSecret, verify};
+use usher_sign_in::{
+    Credentials, Failures, NewPassword, PasswordHash, RecoveryCode, Refusal, TotpSecret, Used, verify,
+};
 use usher_types::{UnixTime, UserId};
 
 use crate::NOW;
@@ -22,6 +24,7 @@ fn alice() -> Credentials {
         password: Some(PasswordHash::of(&password, [3; 16]).unwrap()),
         totp: Some(totp()),
         last_used_step: None,
+        recovery_codes: Vec::new(),
         failures: Failures::default(),
     }
 }
@@ -34,7 +37,7 @@ fn refused(credentials: Option<&Credentials>, password: &str, code: &str, expect
 #[test]
 fn a_good_password_and_a_good_code_sign_in() {
     let verified = verify(Some(&alice()), PASSWORD, &totp().code_at(NOW), NOW).unwrap();
-    assert_eq!(verified.used_step, NOW.as_secs() / 30);
+    assert_eq!(verified.used, Used::TotpStep(NOW.as_secs() / 30));
     assert_eq!(verified.login.user_id(), alice().user_id);
     assert_eq!(verified.login.auth_time(), NOW);
     use AuthenticationMethod::{MultiFactor, OneTimePassword, Password};
@@ -88,4 +91,31 @@ fn failures_lock_for_longer_and_longer_but_never_for_good() {
 #[test]
 fn a_clock_before_1970_is_no_panic() {
     assert!(verify(Some(&alice()), PASSWORD, "123456", UnixTime::from_millis(-1)).is_err());
+}
+
+/// In place of the code, never of the password; however it is typed.
+#[test]
+fn a_recovery_code_stands_in_for_the_second_factor_and_nothing_else() {
+    let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+    let code = RecoveryCode::generate(&mut rng);
+    let other = RecoveryCode::generate(&mut rng);
+    let lost = Credentials { totp: None, recovery_codes: vec![code.hash()], ..alice() };
+    let typed = code.reveal().to_lowercase().replace('-', " ");
+    for known in [&lost, &Credentials { recovery_codes: vec![code.hash()], ..alice() }] {
+        for text in [code.reveal().as_str(), typed.as_str()] {
+            let verified = verify(Some(known), PASSWORD, text, NOW).unwrap();
+            assert_eq!(verified.used, Used::RecoveryCode(code.hash()));
+            assert!(verified.login.amr().contains(&AuthenticationMethod::MultiFactor));
+        }
+        assert_eq!(
+            verify(Some(known), "wrong password", &code.reveal(), NOW).unwrap_err(),
+            Refusal::PasswordWrong
+        );
+        assert_eq!(verify(Some(known), PASSWORD, &other.reveal(), NOW).unwrap_err(), Refusal::CodeWrong);
+        assert_eq!(verify(Some(known), PASSWORD, "", NOW).unwrap_err(), Refusal::CodeWrong);
+    }
+    // A code of the all-zero secret, with which nobody's sign-in is compared, opens nothing.
+    let nobody = TotpSecret::new([0; 20]).code_at(NOW);
+    assert_eq!(verify(Some(&lost), PASSWORD, &nobody, NOW).unwrap_err(), Refusal::CodeWrong);
+    assert_eq!(verify(Some(&alice()), PASSWORD, &code.reveal(), NOW).unwrap_err(), Refusal::CodeWrong);
 }

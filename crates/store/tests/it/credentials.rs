@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use usher_identity::UserStatus;
 use usher_store::{
-    housekeeping, sessions,
+    housekeeping, page_sessions, sessions,
     sign_in::{self, SetUpOwner, StoredCode, StoredCredentials},
     users::{self, UserChange},
 };
@@ -23,6 +23,7 @@ fn nothing(user_id: UserId) -> StoredCredentials {
         password_hash: None,
         sealed_totp: None,
         last_used_step: None,
+        recovery_codes: Vec::new(),
         failed_attempts: 0,
         locked_until: None,
     }
@@ -91,19 +92,24 @@ async fn a_set_up_code_starts_over_and_works_once() {
     let (_, session) = session(&mut tx, &alice).await;
     let (first, second) = (Sha256::of(b"first"), Sha256::of(b"second"));
 
-    sign_in::new_set_up_code(&mut tx, alice.id, first, NOW, later(3600)).await.unwrap();
+    sign_in::new_set_up_code(&mut tx, alice.id, sign_in::Reset::Everything, first, NOW, later(3600))
+        .await
+        .unwrap();
     let stored = sign_in::credentials(&mut tx, &alice.user_name).await.unwrap();
     assert_eq!(stored, Some(nothing(alice.id)), "the old password and second factor are gone");
     let rows = sessions::caller(&mut tx, session.token_id).await.unwrap().unwrap();
     assert_eq!(rows.session.ended_at, Some(NOW));
 
-    sign_in::new_set_up_code(&mut tx, alice.id, second, NOW, later(3600)).await.unwrap();
+    sign_in::new_set_up_code(&mut tx, alice.id, sign_in::Reset::Everything, second, NOW, later(3600))
+        .await
+        .unwrap();
     assert_eq!(sign_in::set_up_owner(&mut tx, first).await.unwrap(), None, "only the newest code works");
     let owner = sign_in::set_up_owner(&mut tx, second).await.unwrap();
     let expected = SetUpOwner {
         user_id: alice.id,
         user_name: alice.user_name.clone(),
         status: UserStatus::Active,
+        password_hash: None,
         expires_at: later(3600),
     };
     assert_eq!(owner, Some(expected));
@@ -153,7 +159,9 @@ async fn disabling_a_user_takes_back_its_set_up_code() {
     let mut tx = db.store.begin().await.unwrap();
     let alice = user(&mut tx, "alice").await;
     let set_up = Sha256::of(b"set-up");
-    sign_in::new_set_up_code(&mut tx, alice.id, set_up, NOW, later(3600)).await.unwrap();
+    sign_in::new_set_up_code(&mut tx, alice.id, sign_in::Reset::Everything, set_up, NOW, later(3600))
+        .await
+        .unwrap();
     let change = UserChange { status: Some(UserStatus::Disabled), ..UserChange::default() };
     users::update(&mut tx, &alice, &change, NOW).await.unwrap();
     assert_eq!(sign_in::set_up_owner(&mut tx, set_up).await.unwrap(), None);
@@ -166,6 +174,92 @@ async fn a_new_set_up_code_takes_back_authorization_codes_on_their_way() {
     let alice = user(&mut tx, "alice").await;
     let pending = code(alice.id, b"pending");
     sign_in::insert_code(&mut tx, Sha256::of(b"page"), &pending).await.unwrap();
-    sign_in::new_set_up_code(&mut tx, alice.id, Sha256::of(b"set-up"), NOW, later(3600)).await.unwrap();
+    sign_in::new_set_up_code(
+        &mut tx,
+        alice.id,
+        sign_in::Reset::Everything,
+        Sha256::of(b"set-up"),
+        NOW,
+        later(3600),
+    )
+    .await
+    .unwrap();
     assert_eq!(sign_in::code(&mut tx, pending.code_hash).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_recovery_code_counts_once_and_new_ones_take_its_place() {
+    let db = Db::new().await;
+    let mut tx = db.store.begin().await.unwrap();
+    let (alice, bob) = (user(&mut tx, "alice").await, user(&mut tx, "bob").await);
+    let codes = [Sha256::of(b"1"), Sha256::of(b"2")];
+    sign_in::set_recovery_codes(&mut tx, alice.id, &codes).await.unwrap();
+    assert!(!sign_in::use_recovery_code(&mut tx, bob.id, codes[0]).await.unwrap(), "hers");
+    tx.commit().await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (store, code) = (db.store.clone(), codes[0]);
+        tasks.spawn(async move {
+            let mut tx = store.begin().await.unwrap();
+            let used = sign_in::use_recovery_code(&mut tx, alice.id, code).await.unwrap();
+            tx.commit().await.unwrap();
+            used
+        });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().filter(|used| *used).count(), 1);
+
+    let mut tx = db.store.begin().await.unwrap();
+    let stored = sign_in::credentials(&mut tx, &alice.user_name).await.unwrap().unwrap();
+    assert_eq!(stored.recovery_codes, [codes[1]]);
+    let new = [Sha256::of(b"3"), Sha256::of(b"4"), Sha256::of(b"5")];
+    sign_in::set_recovery_codes(&mut tx, alice.id, &new).await.unwrap();
+    assert!(!sign_in::use_recovery_code(&mut tx, alice.id, codes[1]).await.unwrap());
+    assert_eq!(sign_in::recovery_codes_left(&mut tx, alice.id).await.unwrap(), 3);
+    sign_in::new_set_up_code(
+        &mut tx,
+        alice.id,
+        sign_in::Reset::Everything,
+        Sha256::of(b"reset"),
+        NOW,
+        later(3600),
+    )
+    .await
+    .unwrap();
+    assert_eq!(sign_in::recovery_codes_left(&mut tx, alice.id).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_session_on_pages_ends_by_itself_and_with_its_owner() {
+    let db = Db::new().await;
+    let mut tx = db.store.begin().await.unwrap();
+    let alice = user(&mut tx, "alice").await;
+    let token = Sha256::of(b"cookie");
+    let open = async |tx: &mut usher_store::WriteTx| {
+        page_sessions::open(tx, token, alice.id, later(600)).await.unwrap();
+    };
+    open(&mut tx).await;
+    assert_eq!(page_sessions::user(&mut tx, token, NOW).await.unwrap(), Some(alice.id));
+    assert_eq!(page_sessions::user(&mut tx, Sha256::of(b"other"), NOW).await.unwrap(), None);
+    assert_eq!(page_sessions::user(&mut tx, token, later(600)).await.unwrap(), None, "over");
+
+    sign_in::new_set_up_code(
+        &mut tx,
+        alice.id,
+        sign_in::Reset::Everything,
+        Sha256::of(b"reset"),
+        NOW,
+        later(3600),
+    )
+    .await
+    .unwrap();
+    assert_eq!(page_sessions::user(&mut tx, token, NOW).await.unwrap(), None, "reset");
+    open(&mut tx).await;
+    let disable = UserChange { status: Some(UserStatus::Disabled), ..UserChange::default() };
+    let disabled = users::update(&mut tx, &alice, &disable, NOW).await.unwrap();
+    let enable = UserChange { status: Some(UserStatus::Active), ..UserChange::default() };
+    users::update(&mut tx, &disabled, &enable, NOW).await.unwrap();
+    assert_eq!(page_sessions::user(&mut tx, token, NOW).await.unwrap(), None, "disabled meanwhile");
+    open(&mut tx).await;
+    housekeeping::sweep(&mut tx, later(600)).await.unwrap();
+    assert_eq!(page_sessions::user(&mut tx, token, NOW).await.unwrap(), None, "swept");
 }

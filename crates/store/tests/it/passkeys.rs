@@ -23,6 +23,7 @@ fn passkey(number: u8, user_id: UserId, credential: &str) -> Passkey {
         created_at: NOW,
         last_used_at: None,
         owner: UserStatus::Active,
+        of_provider: false,
     }
 }
 
@@ -74,7 +75,9 @@ async fn a_reset_and_a_deletion_take_the_keys_along() {
     let (alice, bob) = (user(&mut tx, "alice").await, user(&mut tx, "bob").await);
     assert!(passkeys::add(&mut tx, &passkey(1, alice.id, "one")).await.unwrap());
     assert!(passkeys::add(&mut tx, &passkey(2, bob.id, "two")).await.unwrap());
-    sign_in::new_set_up_code(&mut tx, alice.id, Sha256::of(b"code"), NOW, NOW).await.unwrap();
+    sign_in::new_set_up_code(&mut tx, alice.id, sign_in::Reset::Everything, Sha256::of(b"code"), NOW, NOW)
+        .await
+        .unwrap();
     assert_eq!(passkeys::of_user(&mut tx, alice.id).await.unwrap(), []);
     users::delete(&mut tx, &bob).await.unwrap();
     assert_eq!(passkeys::by_credential(&mut tx, "two").await.unwrap(), None);

@@ -2,7 +2,8 @@
 // in. Arguments: the set-up page, the code, the password, the sign-in page, and a directory for pictures or nothing. The home
 // directory's certificate store says whom to believe. Prints JSON: `finished`, what set-up said; `arrived`, where the
 // sign-in led; `refused`, what the page said while the authenticator did not know its owner; `foreign`, other origins that
-// anything was loaded from; `milliseconds`, until the sign-in page took input.
+// anything was loaded from; `milliseconds`, until the sign-in page took input; and
+// on the account page `again`, what it said to a second key of the same authenticator, and `passkeys`, all of them then.
 import { chromium } from 'playwright-core';
 
 const [setUp, code, password, signIn, pictures] = process.argv.slice(2);
@@ -29,7 +30,7 @@ try {
   const devtools = await page.context().newCDPSession(page);
   await devtools.send('WebAuthn.enable', { enableUI: false });
   const options = { protocol: 'ctap2', ctap2Version: 'ctap2_1', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
-  const { authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', { options });
+  let { authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', { options });
   const knowsOwner = (isUserVerified) => devtools.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified });
 
   await page.goto(setUp);
@@ -43,6 +44,26 @@ try {
   await page.waitForURL((url) => url.pathname === '/set-up/finish');
   await picture('set-up-done');
   const finished = (await page.innerText('main')).replace(/\s+/g, ' ').trim();
+
+  await page.goto(new URL('/account', own).href);
+  await picture('account-sign-in');
+  await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  await page.getByLabel('Name of a new passkey').fill('Security key');
+  await picture('account');
+  // The same authenticator has one already.
+  await page.getByRole('button', { name: 'Add a passkey' }).click();
+  const again = await page.locator('.problem:visible').innerText();
+  await devtools.send('WebAuthn.removeVirtualAuthenticator', { authenticatorId });
+  ({ authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', { options }));
+  await page.getByRole('button', { name: 'Add a passkey' }).click();
+  await page.getByText('The passkey was added.').waitFor();
+  await picture('account-two');
+  const passkeys = await page.locator('.rows li > span').allInnerTexts();
+  await page.getByRole('button', { name: 'Remove Passkey 1' }).click();
+  await page.getByText('The passkey was removed.').waitFor();
+  await page.getByRole('button', { name: 'Make new recovery codes' }).click();
+  await page.getByRole('heading', { name: 'New recovery codes' }).waitFor();
+  await picture('recovery-codes');
 
   await page.goto(signIn);
   const milliseconds = await page.evaluate(() => performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd);
@@ -58,7 +79,7 @@ try {
   const arrival = page.waitForRequest((request) => request.url().startsWith('http://127.0.0.1:'));
   await button.click();
   const arrived = (await arrival).url();
-  process.stdout.write(`${JSON.stringify({ finished, refused, arrived, foreign, milliseconds })}\n`);
+  process.stdout.write(`${JSON.stringify({ finished, refused, arrived, again, passkeys, foreign, milliseconds })}\n`);
 } finally {
   await browser.close();
 }

@@ -76,7 +76,9 @@ const interact = async (provider, request, response) => {
       const refusal = { error: 'access_denied', error_description: 'not <b>assigned</b> to this application' };
       return provider.interactionFinished(request, response, refusal, { mergeWithLastSubmission: false });
     }
-    const login = { accountId: form.get('login'), acr: 'phr', amr: ['pwd', 'hwk', 'mfa', 'face'], remember: true };
+    const accountId = form.get('login');
+    const amr = accountId.startsWith('onefactor') ? ['pwd'] : ['pwd', 'hwk', 'mfa', 'face'];
+    const login = { accountId, acr: 'phr', amr, remember: true };
     return provider.interactionFinished(request, response, { login }, { mergeWithLastSubmission: false });
   }
   const grant = new provider.Grant({ accountId: details.session.accountId, clientId: details.params.client_id });
