@@ -8,7 +8,7 @@ mod custody;
 mod enrollment;
 mod fleet;
 mod hops;
-pub(super) mod leaving;
+mod leaving;
 mod locks;
 mod network;
 mod policies;
@@ -20,6 +20,7 @@ mod theft;
 
 use anyhow::Result;
 
+pub(super) use self::leaving::SOON;
 use super::{brokers::Variant, idp, report::Report, stack::Stack};
 
 /// Something that must hold.

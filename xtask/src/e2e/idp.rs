@@ -12,7 +12,7 @@ use usher_testkit::{
 };
 
 use super::{
-    checks::leaving::SOON,
+    checks::SOON,
     report::Report,
     stack::{PROJECT, SERVERS, Stack, URL, text},
 };
