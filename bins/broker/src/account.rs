@@ -9,7 +9,9 @@ use axum::{
 use http::header;
 use usher_api::{
     ErrorCode,
-    v1::{Device, DeviceState, Me, SessionInfo, Team, TokenRequest, TokenResponse, User, UserStatus},
+    v1::{
+        Device, DeviceState, Me, SessionInfo, Team, TokenGrant, TokenRequest, TokenResponse, User, UserStatus,
+    },
 };
 use usher_audit::{Actor, Code, Event, Record};
 use usher_identity::{
@@ -24,6 +26,7 @@ use crate::{
     AppState,
     answer::Answer,
     error::ApiError,
+    exchange,
     extract::{Proven, Public, SignedIn},
     random,
     request::RequestInfo,
@@ -55,8 +58,12 @@ async fn openapi(_caller: Public) -> Result<Response, ApiError> {
 /// `POST /v1/token`: everything or nothing in one transaction, the code's use included.
 async fn token(
     State(app): State<AppState>,
-    Proven { key, info, body }: Proven<TokenRequest>,
+    Proven { key, info, body }: Proven<TokenGrant>,
 ) -> Result<Answer<TokenResponse>, ApiError> {
+    let body = match body {
+        TokenGrant::Code(body) => body,
+        TokenGrant::Exchange(body) => return exchange::exchange(&app, &key, &info, body).await,
+    };
     let mut tx = app.store().begin().await?;
     let (login, code_hash) = redeem_code(&mut tx, &key, &info, &body).await?;
     let user_id = usher_identity::Login::user_id(&login);
@@ -184,7 +191,7 @@ async fn device_of(
     Ok(device)
 }
 
-fn record(
+pub(crate) fn record(
     info: &RequestInfo,
     user: &UserRecord,
     device_id: DeviceId,
@@ -252,7 +259,7 @@ async fn sign_out(
     Ok(Answer::empty())
 }
 
-fn session_info(session: &SessionRecord) -> SessionInfo {
+pub(crate) fn session_info(session: &SessionRecord) -> SessionInfo {
     SessionInfo {
         id: session.id,
         auth_time: session.auth_time,
@@ -261,7 +268,7 @@ fn session_info(session: &SessionRecord) -> SessionInfo {
     }
 }
 
-fn device_out(device: &DeviceRecord, user_name: &UserName) -> Device {
+pub(crate) fn device_out(device: &DeviceRecord, user_name: &UserName) -> Device {
     Device {
         id: device.id,
         user_name: user_name.clone(),
@@ -275,7 +282,7 @@ fn device_out(device: &DeviceRecord, user_name: &UserName) -> Device {
     }
 }
 
-async fn user_out(conn: &mut Conn, user: &UserRecord) -> Result<User, ApiError> {
+pub(crate) async fn user_out(conn: &mut Conn, user: &UserRecord) -> Result<User, ApiError> {
     Ok(User {
         id: user.id,
         user_name: user.user_name.clone(),

@@ -4,6 +4,7 @@
 //! still has the permission: the check of the request's session was made before it waited for the writer's turn. Nobody
 //! gives, takes or overrules a role in the team that they do not hold themselves.
 
+mod api_keys;
 mod audit;
 pub(crate) mod conditions;
 mod connectors;
@@ -18,8 +19,10 @@ mod project_groups;
 mod projects;
 mod scim_tokens;
 mod servers;
+mod service_users;
 mod sessions;
 mod tokens;
+mod trusts;
 mod users;
 
 use axum::Router;
@@ -35,6 +38,7 @@ use crate::{AppState, error::ApiError, request::RequestInfo};
 /// The routes of this module; the guard of each comes from `usher_api::v1::ENDPOINTS`.
 pub(crate) fn routes() -> Router<AppState> {
     Router::new()
+        .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(connectors::routes())
         .merge(devices::routes())
@@ -48,7 +52,9 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(scim_tokens::routes())
         .merge(servers::routes())
         .merge(sessions::routes())
+        .merge(service_users::routes())
         .merge(tokens::routes())
+        .merge(trusts::routes())
         .merge(users::routes())
 }
 

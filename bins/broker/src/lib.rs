@@ -17,6 +17,7 @@ mod custody;
 mod database;
 mod enrollment;
 mod error;
+mod exchange;
 mod explain;
 mod export;
 mod extract;

@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use ipnet::IpNet;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use url::Url;
 use usher_keystore::{KeyLabel, Purpose};
-use usher_sign_in::oidc::{ExternalIdFrom, Provider, ProviderSettings, check_url};
+use usher_sign_in::oidc::{ExternalIdFrom, Issuer, Provider, ProviderSettings, check_url};
 use usher_store::{
     ExternalIdClaim,
     connectors::{Connector, ConnectorSettings, OidcClient},
@@ -27,6 +28,34 @@ pub(crate) const LOGOUT_PATH: &str = "/oidc/backchannel-logout";
 /// The clients that were made.
 #[derive(Debug, Default)]
 pub(crate) struct Providers(Mutex<BTreeMap<ConnectorId, (Sha256, Arc<Provider>)>>);
+
+/// An issuer, and the private networks in which it may be.
+type Asked = (String, Vec<IpNet>);
+
+/// Issuers of workloads' tokens, with their keys as they were read last: by their name and the networks they may be in.
+#[derive(Debug, Default)]
+pub(crate) struct Issuers(Mutex<BTreeMap<Asked, Arc<Issuer>>>);
+
+/// Most issuers that are remembered; a full list starts anew.
+const MOST_ISSUERS: usize = 1000;
+
+impl Issuers {
+    /// The issuer of this name.
+    pub(crate) fn get(&self, issuer: &str, private_networks: &[IpNet]) -> Result<Arc<Issuer>, ApiError> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (issuer.to_owned(), private_networks.to_vec());
+        if let Some(issuer) = made.get(&name) {
+            return Ok(Arc::clone(issuer));
+        }
+        let issuer = Issuer::new(issuer, private_networks, tls()?).map_err(ApiError::internal)?;
+        let issuer = Arc::new(issuer);
+        if made.len() >= MOST_ISSUERS {
+            made.clear();
+        }
+        made.insert(name, Arc::clone(&issuer));
+        Ok(issuer)
+    }
+}
 
 /// To be entered at every provider. One address for all: which one answers is in the sealed state, and `iss` says it too.
 pub(crate) fn redirect_uri(app: &AppState) -> String {

@@ -18,7 +18,7 @@ use crate::{
     hot::Hot,
     keys,
     limits::Limits,
-    providers::Providers,
+    providers::{Issuers, Providers},
     signatures::{Extent, Signatures},
     tls::{AuthorityError, TeamAuthority},
     verifier::AwsLcVerifier,
@@ -83,6 +83,7 @@ struct Inner {
     keystore: Keystore,
     limits: Limits,
     nonces: ArcSwap<NonceKeys>,
+    issuers: Issuers,
     providers: Providers,
     relying_party: Option<RelyingParty>,
     origin: String,
@@ -148,6 +149,7 @@ impl AppState {
             keystore,
             limits: Limits::new(&config.limits),
             nonces: ArcSwap::from_pointee(nonces),
+            issuers: Issuers::default(),
             providers: Providers::default(),
             relying_party: RelyingParty::new(&config.public_url, &team).ok(),
             origin: config.origin(),
@@ -275,6 +277,11 @@ impl AppState {
     /// Rate limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Issuers of workloads' tokens.
+    pub(crate) fn issuers(&self) -> &Issuers {
+        &self.0.issuers
     }
 
     /// Clients of identity providers.

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod project;
 pub mod scim_token;
 pub mod server;
+pub mod service_user;
 pub mod session;
 pub mod team;
 pub mod token;

@@ -10,6 +10,7 @@ use crate::{
         control::{Answer, Call, ControlClient, Request, unexpected},
         process,
     },
+    workload,
 };
 
 /// The broker of one team, in the current session.
@@ -25,6 +26,7 @@ impl Api {
     /// # Errors
     /// When nobody is signed in.
     pub fn open(context: &Context, team: &TeamSlug) -> Result<Self, Failure> {
+        workload::session(context, team)?;
         let agent = process::running(&context.environment.runtime)?
             .ok_or_else(|| Failure::not_signed_in(team.as_str()))?;
         Ok(Self { agent, team: team.clone() })

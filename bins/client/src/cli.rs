@@ -70,6 +70,9 @@ pub struct Global {
 pub enum Command {
     /// Look after your passkeys, recovery codes and password, in the browser
     Account,
+    /// API keys of service users
+    #[command(subcommand)]
+    ApiKey(admin::service_user::ApiKeyCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(admin::audit::AuditCommand),
@@ -149,6 +152,9 @@ pub enum Command {
     /// Sessions that are open
     #[command(subcommand)]
     Session(admin::session::SessionCommand),
+    /// Users that are programs
+    #[command(subcommand)]
+    ServiceUser(admin::service_user::ServiceUserCommand),
     /// Log in on a server, or run a command there
     Ssh(Box<ssh::SshCommand>),
     /// Start, or stop, the background process that holds your session
@@ -169,6 +175,9 @@ pub enum Command {
     /// Enrollment tokens for servers
     #[command(subcommand)]
     Token(admin::token::TokenCommand),
+    /// Whose identity tokens sign in as a service user: GitHub Actions, GitLab CI, Kubernetes
+    #[command(subcommand)]
+    Trust(admin::service_user::TrustCommand),
     /// Lift a lock
     #[command(subcommand)]
     Unlock(admin::lock::UnlockCommand),
@@ -263,6 +272,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(&cli.global)?;
     match cli.command {
         Command::Account => login::account(&context),
+        Command::ApiKey(command) => admin::service_user::api_key(&context, command),
         Command::Audit(command) => admin::audit::run(&context, &command),
         Command::Completions { .. } => Ok(()),
         Command::Device(command) => admin::device::run(&context, &command),
@@ -287,6 +297,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Scp(command) => ssh::copy(&context, &command),
         Command::Server(command) => admin::server::run(&context, command),
         Command::Session(command) => admin::session::run(&context, &command),
+        Command::ServiceUser(command) => admin::service_user::run(&context, command),
         Command::Servers => people::servers(&context),
         Command::Ssh(command) => ssh::run(&context, &command),
         Command::SshAgent(command) => people::ssh_agent(&context, &command),
@@ -296,6 +307,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Team(command) => admin::team::run(&context, command),
         Command::ScimToken(command) => admin::scim_token::run(&context, command),
         Command::Token(command) => admin::token::run(&context, command),
+        Command::Trust(command) => admin::service_user::trust(&context, command),
         Command::Unlock(command) => admin::lock::unlock(&context, command),
         Command::Use { team } => people::use_team(&context, team),
         Command::User(command) => admin::user::run(&context, command),

@@ -3,6 +3,7 @@
 //! - [`ssh_agent`]: the background process. Holds session, keys and certificates, in memory only.
 //! - [`proxy`], [`known_hosts`], [`index`]: what `ssh` runs. They start in milliseconds and never prompt.
 //! - [`ssh`], [`ssh_config`]: the options that make stock `ssh` use them.
+//! - [`workload`]: signing in without a person, for programs.
 //! - [`login`], [`enroll`], [`admin`], [`people`], [`doctor`], [`inspect`]: commands.
 //!
 //! The only secret on disk is the device key. Links no SSH library and has no code that could issue a certificate.
@@ -40,6 +41,7 @@ pub mod ssh;
 pub mod ssh_agent;
 pub mod ssh_config;
 pub mod step_up;
+pub mod workload;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 

@@ -18,7 +18,7 @@ use crate::{
         control::{Answer, Request, SignIn, SignedIn, unexpected},
         process,
     },
-    ssh_config,
+    ssh_config, workload,
 };
 
 pub mod loopback;
@@ -34,6 +34,9 @@ pub struct LoginOptions {
     /// Only print the address of the sign-in page
     #[arg(long)]
     pub no_browser: bool,
+    /// Sign in as a program, with what the environment holds; never ask a person
+    #[arg(long)]
+    pub workload: bool,
     /// What to call this device; its host name when absent
     #[arg(long, value_name = "NAME")]
     pub device_name: Option<DeviceName>,
@@ -45,7 +48,21 @@ pub struct LoginOptions {
 /// When there is no session in the end.
 pub fn run(context: &Context, options: &LoginOptions) -> Result<(), Failure> {
     let team = context.team()?;
-    let signed_in = sign_in(context, &team, options, &BTreeSet::new())?;
+    let signed_in = match workload::session(context, &team)? {
+        Some(signed_in) => {
+            let (_, settings) = context.config.team(Some(team.as_str()))?;
+            after_sign_in(context, &team, &device_name(options, settings)?, &signed_in)?;
+            signed_in
+        }
+        None if options.workload => {
+            return Err(Failure::new(
+                Exit::LoginNeeded,
+                "there is nothing that a program could sign in with",
+            )
+            .next("set USHER_API_KEY_FILE, or USHER_SERVICE_USER in a job that has an identity token"));
+        }
+        None => sign_in(context, &team, options, &BTreeSet::new())?,
+    };
     output::show(
         context.format,
         &serde_json::json!({
@@ -160,12 +177,18 @@ fn device_name(options: &LoginOptions, team: &Team) -> Result<DeviceName, Failur
     if let Some(name) = options.device_name.clone().or_else(|| team.device_name.clone()) {
         return Ok(name);
     }
+    host_name().parse().map_err(|error| Failure::usage(format!("{error}")))
+}
+
+/// The host's name, as far as a device can have it.
+#[must_use]
+pub fn host_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     let host = host.split('.').next().unwrap_or_default();
     let fit: String =
         host.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(48).collect();
     let fit = fit.trim_matches(|c| "-_".contains(c));
-    (if fit.is_empty() { "device" } else { fit }).parse().map_err(|error| Failure::usage(format!("{error}")))
+    if fit.is_empty() { "device".to_owned() } else { fit.to_owned() }
 }
 
 /// Remembers who signed in, and which servers there are. The session is there already: what fails here is said, and no

@@ -15,7 +15,7 @@ use crate::{
         control::{Answer, Connect, Connected, ControlClient, Request, unexpected},
         process,
     },
-    step_up,
+    step_up, workload,
 };
 
 pub mod banner;
@@ -83,6 +83,7 @@ pub fn run(context: &Context, command: &ProxyCommand) -> Result<(), Failure> {
 fn connect(context: &Context, command: &ProxyCommand) -> Result<(ControlClient, Wire, Vec<u8>), Failure> {
     let runtime = command.socket.as_deref().and_then(Path::parent).unwrap_or(&context.environment.runtime);
     let request = connect_request(context, command)?;
+    workload::session(context, &request.team)?;
     let mut deadline = None;
     let (mut attempt, mut step_ups) = (0, 0);
     loop {

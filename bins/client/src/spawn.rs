@@ -1,5 +1,6 @@
 //! The one place that starts other programs: our own binary, `ssh`, and a browser. Always by absolute path and as a list
-//! of arguments. The environment is passed on: these are the user's own programs, started on the user's behalf.
+//! of arguments. The environment is passed on, without secrets of a
+//! program that signs in: these are the user's own programs, started on the user's behalf.
 
 use std::{
     ffi::OsStr,
@@ -8,11 +9,18 @@ use std::{
     process::Command,
 };
 
-use crate::{cli::environment::Environment, exit::Failure};
+use crate::{
+    cli::environment::{Environment, SECRETS},
+    exit::Failure,
+};
 
 #[expect(clippy::disallowed_methods, reason = "the program's one way to start a process")]
 fn command(program: &Path) -> Command {
-    Command::new(program)
+    let mut command = Command::new(program);
+    for name in SECRETS {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// This program.

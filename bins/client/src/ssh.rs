@@ -14,6 +14,7 @@ use crate::{
         control::{Answer, Request, SignedIn},
         process,
     },
+    workload,
 };
 
 /// What the options of one `ssh` depend on.
@@ -267,6 +268,9 @@ fn purpose(command: &SshCommand) -> Purpose {
 /// The team of `host` and who is signed in to it; signs in first when there is a terminal to do it at.
 fn signed_in(context: &Context, host: &str) -> Result<(TeamSlug, SignedIn), Failure> {
     let team = context.team_of_host(host)?;
+    if let Some(found) = workload::session(context, &team)? {
+        return Ok((team, found));
+    }
     if let Some(found) = session(&context.environment.runtime, &team)? {
         return Ok((team, found));
     }

@@ -3,6 +3,7 @@
 mod passkeys;
 mod policies;
 mod providers;
+mod service;
 mod sessions;
 
 use std::time::Duration;

@@ -27,9 +27,11 @@ mod client;
 mod config;
 mod endpoints;
 mod error;
+mod github;
 mod tls;
 
 pub use client::Client;
 pub use config::{AddressError, BrokerAddress, ClientConfig};
 pub use error::{CallError, ClientError};
+pub use github::{GitHubError, github_token};
 pub use http::Method;

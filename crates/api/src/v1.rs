@@ -14,6 +14,7 @@ mod passkeys;
 mod policies;
 mod policy_test;
 mod scim;
+mod service;
 
 pub use access::{Address, ClientCertificate, Connection, ConnectionRequest, Leg, Purpose, Route};
 pub use account::{
@@ -48,3 +49,7 @@ pub use policy_test::{
     ProposedRoles,
 };
 pub use scim::{CreateScimToken, CreatedScimToken, ScimToken};
+pub use service::{
+    ApiKey, CreateApiKey, CreateServiceUser, CreateTrust, CreatedApiKey, ExchangeGrantType, RotateApiKey,
+    SubjectTokenType, TokenExchange, TokenGrant, Trust,
+};

@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 use usher_types::{
     ConnectionId, ConnectorId, ConnectorName, DeviceId, DeviceName, DisplayName, GroupId, GroupName,
     HostName, Label, LockReason, LoginName, PasskeyId, PolicyName, ProjectId, ProjectSlug, SealKeyId,
-    ServerId, SessionId, Sha256, TeamRole, TeamSlug, Thumbprint, TokenId, UnixTime, UserId, UserName,
+    ServerId, SessionId, Sha256, TeamRole, TeamSlug, Thumbprint, TokenId, TrustId, UnixTime, UserId,
+    UserName,
 };
 
 use crate::{
     Code, ConnectorProperties, Day, ForwardingRule, Head, IssuedCertificate, KeyCount, KeyId, KeyPlace,
-    Network, ProjectSettings, Reported, Restriction, Role, RoleConditions, RoleInProject, Serial,
-    ServerPlace, SessionPurpose, SessionRules, UserProperties, WantedAuthentication, text::as_text,
+    Network, ProjectSettings, ReplacedKey, Reported, Restriction, Role, RoleConditions, RoleInProject,
+    Serial, ServerPlace, ServiceCredential, SessionPurpose, SessionRules, UserProperties,
+    WantedAuthentication, text::as_text,
 };
 
 macro_rules! events {
@@ -42,6 +44,30 @@ macro_rules! events {
 }
 
 events! {
+    /// An API key of a service user was made.
+    ApiKeyCreate = "api_key.create" {
+        /// The key.
+        token_id: TokenId,
+        /// The service user.
+        user_id: UserId,
+        /// What it is called.
+        description: Label,
+        /// When it ends.
+        expires_at: UnixTime,
+        /// From where it may be used, when not from everywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cidr: Option<Restriction>,
+        /// The key whose place it takes, and when that one ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<ReplacedKey>,
+    }
+    /// An API key was revoked; the sessions that began by it ended.
+    ApiKeyRevoke = "api_key.revoke" {
+        /// The key.
+        token_id: TokenId,
+        /// The service user.
+        user_id: UserId,
+    }
     /// A CA key was made for a project.
     CaKeyCreate = "ca_key.create" {
         /// The project.
@@ -587,6 +613,24 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<ServerPlace>,
     }
+    /// A service user was made.
+    ServiceUserCreate = "service_user.create" {
+        /// The user.
+        user_id: UserId,
+        /// Its name.
+        user_name: UserName,
+        /// Its Unix account's name.
+        unix_user_name: LoginName,
+    }
+    /// A service user's credential became a session; its `session.open` follows.
+    SessionExchange = "session.exchange" {
+        /// The session.
+        session_id: SessionId,
+        /// The service user.
+        user_id: UserId,
+        /// By what.
+        credential: ServiceCredential,
+    }
     /// A session was ended before its time.
     SessionClose = "session.close" {
         /// The session.
@@ -688,6 +732,26 @@ events! {
     /// A user of an identity provider registered an authenticator as second factor.
     UserAuthenticator = "user.authenticator" {
         /// The user.
+        user_id: UserId,
+    }
+    /// Identity tokens of a workload are let in as a service user.
+    TrustCreate = "trust.create" {
+        /// The trust.
+        trust_id: TrustId,
+        /// The service user.
+        user_id: UserId,
+        /// Who says so.
+        issuer: Reported,
+        /// For whom the tokens are made.
+        audience: Reported,
+        /// What they must say.
+        claims: BTreeMap<Reported, Reported>,
+    }
+    /// They are let in no longer; the sessions that began by them ended.
+    TrustDelete = "trust.delete" {
+        /// The trust.
+        trust_id: TrustId,
+        /// The service user.
         user_id: UserId,
     }
     /// A user was made.

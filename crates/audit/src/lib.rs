@@ -34,6 +34,7 @@ mod export;
 mod fault;
 mod parts;
 mod record;
+mod service;
 mod text;
 mod verify;
 
@@ -50,6 +51,7 @@ pub use parts::{
     UserProperties, WantedAuthentication,
 };
 pub use record::{Actor, DecodeError, EncodeError, MAX_RECORD_LENGTH, Record, decode, encode};
+pub use service::{ReplacedKey, ServiceCredential};
 pub use text::{
     Code, Day, KeyId, KeyPlace, ParseDayError, ParseKeyIdError, ParseKeyPlaceError, ParseRestrictionError,
     ParseSerialError, Reported, Restriction, Serial,

@@ -42,6 +42,7 @@ pub mod pkce;
 mod record;
 pub mod scim;
 mod session;
+pub mod workload;
 
 pub use authenticated::{ApprovedUser, AuthenticatedUser, DeviceNotApproved, NotPermitted, PermittedUser};
 pub use key::{KeyError, PrivateKey, PublicKey};

@@ -38,6 +38,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod api_key;
 mod authorization;
 mod code;
 mod failures;
@@ -52,6 +53,7 @@ mod set_up_code;
 mod totp;
 mod typed_code;
 
+pub use api_key::{ApiKeyRefusal, StoredApiKey, verify_api_key};
 pub use authorization::{
     AuthorizationParameters, AuthorizationRequest, AuthorizationRequestError, CLIENT_ID, RedirectUri,
     RedirectUriError,

@@ -11,12 +11,14 @@ mod id_token;
 mod jws;
 mod logout;
 mod provider;
+mod workload;
 
 pub use address::{AddressRefused, check_address, check_url};
 pub use http::HttpError;
 pub use id_token::{GroupsClaim, ProviderIdentity, TokenError};
 pub use logout::{LogoutToken, issuer_of};
 pub use provider::{Begun, Callback, ExternalIdFrom, Pending, Provider, ProviderError, ProviderSettings};
+pub use workload::{Issuer, Mismatch, TrustTerms, WorkloadError, WorkloadToken};
 
 use std::time::Duration;
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use usher_types::UnixTime;
 
-use crate::{StoreError, WriteTx, conn::query, connections, named_proofs, page_sessions, row::statements};
+use crate::{
+    StoreError, WriteTx, api_keys, conn::query, connections, named_proofs, page_sessions, row::statements,
+    service_users,
+};
 
 /// How long a session's row outlives the session, for questions about yesterday.
 const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -29,6 +32,8 @@ pub async fn sweep(tx: &mut WriteTx, now: UnixTime) -> Result<u64, StoreError> {
     let mut swept = connections::forget_answers(tx, now).await?;
     swept = swept.saturating_add(named_proofs::sweep(tx, now).await?);
     swept = swept.saturating_add(page_sessions::sweep(tx, now).await?);
+    swept = swept.saturating_add(service_users::sweep(tx, now).await?);
+    swept = swept.saturating_add(api_keys::sweep(tx, now.saturating_sub(TOKEN_KEPT)).await?);
     let sessions = now.saturating_sub(SESSION_KEPT);
     let tokens = now.saturating_sub(TOKEN_KEPT);
     let rules = [

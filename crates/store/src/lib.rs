@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addresses;
+pub mod api_keys;
 pub mod audit;
 mod bulk;
 mod chain;
@@ -64,6 +65,7 @@ mod row;
 pub mod scim;
 pub mod sealed;
 pub mod servers;
+pub mod service_users;
 pub mod sessions;
 pub mod sign_in;
 pub mod snapshot;
@@ -71,6 +73,7 @@ mod store;
 pub mod team;
 pub mod team_roles;
 pub mod tokens;
+pub mod trusts;
 mod tx;
 pub mod users;
 mod values;
@@ -98,6 +101,7 @@ pub fn postgres_statements() -> Vec<(&'static str, &'static str, &'static str)> 
 pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
     let modules = [
         ("addresses", addresses::STATEMENTS),
+        ("api_keys", api_keys::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("audit::checkpoints", audit::checkpoints::STATEMENTS),
         ("audit::export", audit::export::STATEMENTS),
@@ -125,6 +129,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("scim::users", scim::users::STATEMENTS),
         ("sealed", sealed::STATEMENTS),
         ("servers", servers::STATEMENTS),
+        ("service_users", service_users::STATEMENTS),
         ("sessions", sessions::STATEMENTS),
         ("sign_in", sign_in::STATEMENTS),
         ("snapshot", snapshot::STATEMENTS),
@@ -132,6 +137,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("team", team::STATEMENTS),
         ("team_roles", team_roles::STATEMENTS),
         ("tokens", tokens::STATEMENTS),
+        ("trusts", trusts::STATEMENTS),
         ("tx", tx::STATEMENTS),
         ("users", users::STATEMENTS),
     ];

@@ -32,6 +32,7 @@ statements! {
     ACTING_OWNERS = "SELECT COUNT(*) AS owners FROM users u
         WHERE u.team_role = 'owner' AND u.status = 'active'
             AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'user' AND l.target = u.id)
+            AND NOT EXISTS (SELECT 1 FROM service_users s WHERE s.user_id = u.id)
             AND EXISTS (SELECT 1 FROM devices d WHERE d.user_id = u.id AND d.state = 'approved'
                 AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'device' AND l.target = d.id))";
 }

@@ -29,7 +29,8 @@ statements! {
     LOGIN_USED = "SELECT 1 FROM project_users WHERE login = $1 LIMIT 1";
     UPDATE = "UPDATE users SET display_name = $2, status = $3, team_role = $4 WHERE id = $1";
     OTHER_OWNERS = "SELECT COUNT(*) AS others FROM users WHERE team_role = 'owner' AND status = 'active' AND id <> $1
-        AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'user' AND l.target = users.id)";
+        AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.kind = 'user' AND l.target = users.id)
+        AND NOT EXISTS (SELECT 1 FROM service_users s WHERE s.user_id = users.id)";
     DELETE = "DELETE FROM users WHERE id = $1";
 }
 

@@ -142,6 +142,8 @@ id_types! {
     SessionId = "ses_", "session";
     /// A secret token's public half.
     TokenId = "tok_", "token";
+    /// What a workload's identity token has to say to act as a service user.
+    TrustId = "trs_", "trust";
     /// A person or a service.
     UserId = "usr_", "user";
 }

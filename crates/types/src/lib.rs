@@ -32,7 +32,7 @@ mod time;
 pub use digest::{ParseDigestError, Sha256, Thumbprint};
 pub use id::{
     ConnectionId, ConnectorId, DeviceId, GroupId, ParseIdError, PasskeyId, ProjectId, ServerId, SessionId,
-    TokenId, UserId,
+    TokenId, TrustId, UserId,
 };
 pub use name::{
     ConnectorName, DeviceName, DisplayName, ExternalId, GroupName, HostName, Label, LockReason, LoginName,

@@ -14,7 +14,7 @@ use usher_sign_in::SET_UP_LIFETIME;
 use usher_store::{
     Conn, groups, project_users,
     project_users::Scope,
-    sessions,
+    service_users, sessions,
     sign_in::{self, Reset},
     team_roles,
     users::{self, UserChange},
@@ -50,7 +50,7 @@ fn status(status: usher_identity::UserStatus) -> UserStatus {
     }
 }
 
-fn summary(user: UserRecord) -> User {
+pub(super) fn summary(user: UserRecord) -> User {
     User {
         id: user.id,
         user_name: user.user_name,
@@ -108,7 +108,7 @@ async fn create(
     Ok(Answer::created(CreatedUser { user: summary(user), set_up }).shown_once())
 }
 
-fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, ApiError> {
+pub(super) fn new_user(body: CreateUser, id: UserId, now: UnixTime) -> Result<UserRecord, ApiError> {
     let name = body.user_name.as_str();
     let display_name = match body.display_name {
         Some(display_name) => display_name,
@@ -161,6 +161,7 @@ async fn set_up_code(
     let user = find(&mut change.tx, &name).await?;
     change.refuse_above_user(&user).await?;
     refuse_disabled(&user)?;
+    refuse_service_user(&mut change, &user).await?;
     if user.connector_id.is_some() {
         let refused =
             format!("user `{}` signs in by an identity provider and has no password here", user.user_name);
@@ -186,6 +187,7 @@ async fn reset_second_factor(
     let set_up = match user.connector_id {
         None => {
             refuse_disabled(&user)?;
+            refuse_service_user(&mut change, &user).await?;
             Some(new_code(&app, &mut change, user_id, Reset::SecondFactor).await?)
         }
         Some(_) => {
@@ -199,6 +201,15 @@ async fn reset_second_factor(
     let user = with_groups(&mut change.tx, user).await?;
     change.commit().await?;
     Ok(Answer::ok(SecondFactorReset { user, set_up }).shown_once())
+}
+
+/// A program has no password, and nothing that could become one.
+async fn refuse_service_user(change: &mut Change, user: &UserRecord) -> Result<(), ApiError> {
+    if !service_users::is_one(&mut change.tx, user.id).await? {
+        return Ok(());
+    }
+    let refused = format!("user `{}` is a service user and has no password", user.user_name);
+    Err(ApiError::invalid(refused).with_next("give it an API key: `usher api-key create`"))
 }
 
 fn refuse_disabled(user: &UserRecord) -> Result<(), ApiError> {

@@ -9,7 +9,11 @@ use crate::team::{Caller, Team, enroll_body, report_body};
 
 /// What a write leaves: each of these kinds once it has done what it does.
 const WRITES: &[(&str, &str, &[&str])] = &[
-    ("POST", "/v1/token", &["session.open", "session.close", "device.register", "sign_in.fail"]),
+    (
+        "POST",
+        "/v1/token",
+        &["session.open", "session.close", "session.exchange", "device.register", "sign_in.fail"],
+    ),
     ("POST", "/v1/enroll", &["server.enroll", "server.enroll_refuse"]),
     ("DELETE", "/v1/session", &["session.close"]),
     ("DELETE", "/v1/sessions/{session}", &["session.close"]),
@@ -52,6 +56,12 @@ const WRITES: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/tokens/{token}", &["token.revoke"]),
     ("POST", "/v1/scim-tokens", &["scim_token.create"]),
     ("DELETE", "/v1/scim-tokens/{token}", &["scim_token.revoke"]),
+    ("POST", "/v1/service-users", &["service_user.create"]),
+    ("POST", "/v1/api-keys", &["api_key.create"]),
+    ("POST", "/v1/api-keys/{key}/rotate", &["api_key.create"]),
+    ("DELETE", "/v1/api-keys/{key}", &["api_key.revoke"]),
+    ("POST", "/v1/trusts", &["trust.create"]),
+    ("DELETE", "/v1/trusts/{trust}", &["trust.delete"]),
     ("POST", "/v1/agent/certificate", &["server.certificate"]),
     // Reports change no access; host keys that became others are the exception.
     ("POST", "/v1/agent/report", &["server.host_keys"]),
@@ -166,6 +176,19 @@ async fn every_administrative_change_leaves_its_row() {
     assert_eq!(made[0]["cidr"], "192.0.2.0/24");
     let token = format!("/v1/scim-tokens/{}", made[0]["token_id"].as_str().unwrap());
     change("DELETE", &token, "/v1/scim-tokens/{token}", Value::Null).await;
+
+    change("POST", "/v1/service-users", "/v1/service-users", json!({"user_name": "deploy"})).await;
+    let terms =
+        json!({"service_user": "deploy", "description": "ci", "ttl_seconds": 3600, "cidr": "192.0.2.0/24"});
+    let made = change("POST", "/v1/api-keys", "/v1/api-keys", terms).await;
+    let key = format!("/v1/api-keys/{}", made[0]["token_id"].as_str().unwrap());
+    let rotated = change("POST", &format!("{key}/rotate"), "/v1/api-keys/{key}/rotate", json!({})).await;
+    assert_eq!(rotated[0]["replaces"]["token_id"], made[0]["token_id"]);
+    change("DELETE", &key, "/v1/api-keys/{key}", Value::Null).await;
+    let terms = json!({"service_user": "deploy", "description": "ci", "issuer": "https://idp.example", "claims": {"sub": "x"}});
+    let made = change("POST", "/v1/trusts", "/v1/trusts", terms).await;
+    let trust = format!("/v1/trusts/{}", made[0]["trust_id"].as_str().unwrap());
+    change("DELETE", &trust, "/v1/trusts/{trust}", Value::Null).await;
 
     let (keys, retire) = ("/v1/projects/{project}/keys", "/v1/projects/{project}/keys/retire");
     change("POST", "/v1/projects/prod/keys", keys, json!({"kind": "ssh-user-ca"})).await;

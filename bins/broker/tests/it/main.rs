@@ -38,6 +38,7 @@ mod rotation;
 mod scim;
 mod scim_tester;
 mod second_factor;
+mod service_users;
 mod sessions;
 mod set_up;
 mod sign_in;

@@ -49,6 +49,8 @@ mod rotation;
 mod scim;
 #[path = "../it/second_factor.rs"]
 mod second_factor;
+#[path = "../it/service_users.rs"]
+mod service_users;
 #[path = "../it/sessions.rs"]
 mod sessions;
 #[path = "../it/sign_in.rs"]

@@ -3,7 +3,9 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::{exit::Failure, files};
+use usher_types::Secret;
+
+use crate::{exit::Failure, files, workload::Credential};
 
 /// Places of the client's files, and what the surroundings allow.
 #[derive(Clone, Debug)]
@@ -24,6 +26,50 @@ pub struct Environment {
     pub no_color: bool,
     /// Team chosen by the environment.
     pub team: Option<String>,
+    /// What a program signs in with; none for a person.
+    pub credential: Option<Credential>,
+}
+
+/// Variables that hold a secret. Programs that are started here do not get them: what they need is in the background
+/// process.
+pub const SECRETS: [&str; 3] = ["USHER_API_KEY", "USHER_OIDC_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"];
+
+/// What a program signs in with: the file or the variable that its platform gave it. A variable is taken because CI systems
+/// hand out secrets in no other way; a file is better, for others of the same user can read a process's variables.
+fn credential() -> Result<Option<Credential>, Failure> {
+    let file = |path: PathBuf| {
+        let failed = |error| Failure::io(format_args!("cannot read `{}`", path.display()), &error);
+        std::fs::read_to_string(&path).map(|text| Secret::new(text.trim().to_owned())).map_err(failed)
+    };
+    if let Some(path) = variable("USHER_API_KEY_FILE") {
+        return Ok(Some(Credential::ApiKey(file(path.into())?)));
+    }
+    if let Some(key) = variable("USHER_API_KEY") {
+        return Ok(Some(Credential::ApiKey(Secret::new(key))));
+    }
+    // systemd's `LoadCredential=usher-api-key:...`.
+    let loaded = directory("CREDENTIALS_DIRECTORY").map(|path| path.join("usher-api-key"));
+    if let Some(path) = loaded.filter(|path| path.exists()) {
+        return Ok(Some(Credential::ApiKey(file(path)?)));
+    }
+    let Some(name) = variable("USHER_SERVICE_USER") else { return Ok(None) };
+    let service_user =
+        name.parse().map_err(|error| Failure::usage(format!("USHER_SERVICE_USER: {error}")))?;
+    if let Some(path) = variable("USHER_OIDC_TOKEN_FILE") {
+        return Ok(Some(Credential::Token { token: file(path.into())?, service_user }));
+    }
+    if let Some(token) = variable("USHER_OIDC_TOKEN") {
+        return Ok(Some(Credential::Token { token: Secret::new(token), service_user }));
+    }
+    let github = variable("ACTIONS_ID_TOKEN_REQUEST_URL").zip(variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
+    match github {
+        Some((url, token)) => {
+            Ok(Some(Credential::GitHub { url, request_token: Secret::new(token), service_user }))
+        }
+        None => Err(Failure::usage("USHER_SERVICE_USER is set, but there is nothing to sign in with").next(
+            "name a token in USHER_OIDC_TOKEN_FILE; in GitHub Actions, give the job `id-token: write`",
+        )),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program's one reading of the environment")]
@@ -47,14 +93,20 @@ impl Environment {
         let runtime = directory("XDG_RUNTIME_DIR")
             .filter(|path| path.is_dir())
             .unwrap_or_else(|| base("XDG_CACHE_HOME", ".cache"));
+        let credential = credential()?;
+        // Programs do not share the sessions of people, nor of each other.
+        let own = credential
+            .as_ref()
+            .map_or_else(|| "usher".to_owned(), |credential| format!("usher-{}", credential.fingerprint()));
         Ok(Self {
             config: base("XDG_CONFIG_HOME", ".config").join("usher"),
             data: base("XDG_DATA_HOME", ".local/share").join("usher"),
-            runtime: runtime.join("usher"),
+            runtime: runtime.join(own),
             display: variable("DISPLAY").is_some() || variable("WAYLAND_DISPLAY").is_some(),
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()).into(),
             no_color: variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb"),
             team: variable("USHER_TEAM"),
+            credential,
             home,
         })
     }

@@ -10,13 +10,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use usher_api::v1::{Address, Device, Purpose, SessionInfo, User};
+use usher_api::v1::{Address, Device, Purpose, SessionInfo, TokenExchange, User};
 use usher_types::{ConnectionId, DeviceName, HostName, LoginName, ServerId, TeamSlug};
 
 use crate::exit::{Exit, Failure};
 
 /// Changes with these messages; a process left over from another version is told from the right one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Longest request.
 pub const MAX_REQUEST: usize = 1 << 20;
 /// Longest answer: a page of the audit log or of a large fleet.
@@ -40,6 +40,13 @@ pub enum Request {
     },
     /// Makes keys, gets certificates and routes. Everything of it ends with the control connection.
     Connect(Connect),
+    /// Exchanges what a program has for a session, with a key made for it; forgets what was exchanged.
+    Exchange {
+        /// The team.
+        team: TeamSlug,
+        /// What is exchanged.
+        exchange: TokenExchange,
+    },
     /// Version check.
     Hello,
     /// Host keys to accept for a name.

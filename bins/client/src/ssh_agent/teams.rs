@@ -4,8 +4,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use usher_api::v1::{Connection, ConnectionRequest, Page, Server, TokenRequest, TokenResponse};
+use usher_api::v1::{
+    Connection, ConnectionRequest, Page, Server, TokenExchange, TokenRequest, TokenResponse,
+};
 use usher_api_client::{CallError, Client, ClientConfig, Method};
+use usher_identity::PrivateKey;
 use usher_telemetry::Chain;
 use usher_types::{SecretToken, Sha256, TeamSlug, TokenKind};
 
@@ -22,6 +25,8 @@ use crate::{
 pub trait Broker: Send + Sync {
     /// Exchanges an authorization code; keeps the token, and leaves it out of the answer.
     async fn sign_in(&self, request: TokenRequest) -> Result<TokenResponse, Failure>;
+    /// Exchanges what a program has; keeps the token, and leaves it out of the answer.
+    async fn exchange(&self, request: &TokenExchange) -> Result<TokenResponse, Failure>;
     /// Calls an endpoint in the session.
     async fn call(&self, call: &Call) -> Result<serde_json::Value, Failure>;
     /// Asks for routes and certificates.
@@ -39,6 +44,12 @@ pub trait Teams: Send + Sync {
     /// # Errors
     /// When the team is unknown or its key unusable.
     fn open(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure>;
+
+    /// A client without a session, and with a key that is nowhere else.
+    ///
+    /// # Errors
+    /// When the team is unknown.
+    fn open_with_new_key(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure>;
 
     /// Writes down which servers a team has, for `usher resolve`. Blocks on the disk.
     ///
@@ -75,6 +86,13 @@ impl Teams for ConfiguredTeams {
         Ok(Arc::new(RemoteBroker { client: client(&self.directory, settings)? }))
     }
 
+    fn open_with_new_key(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure> {
+        let config = Config::load(&self.directory)?;
+        let (_, settings) = config.team(Some(team.as_str()))?;
+        let key = PrivateKey::generate(&mut rand_core::UnwrapErr(getrandom::SysRng));
+        Ok(Arc::new(RemoteBroker { client: client_with(key, settings)? }))
+    }
+
     fn keep_names(&self, team: &TeamSlug, servers: &Page<Server>) -> Result<(), Failure> {
         index::keep(&self.names, team, servers)
     }
@@ -95,7 +113,10 @@ impl Teams for ConfiguredTeams {
 /// # Errors
 /// When the key or the URL is unusable.
 pub fn client(directory: &std::path::Path, team: &config::Team) -> Result<Client, Failure> {
-    let key = config::device_key(directory, team)?;
+    client_with(config::device_key(directory, team)?, team)
+}
+
+fn client_with(key: PrivateKey, team: &config::Team) -> Result<Client, Failure> {
     let settings = ClientConfig::new(team.url.clone(), key, clock::now).with_pins(team.pins());
     Client::new(settings).map_err(|error| Failure::other(Chain(&error).to_string()))
 }
@@ -104,15 +125,26 @@ struct RemoteBroker {
     client: Client,
 }
 
-#[async_trait]
-impl Broker for RemoteBroker {
-    async fn sign_in(&self, request: TokenRequest) -> Result<TokenResponse, Failure> {
-        let mut answer = self.client.exchange_code(&request).await.map_err(|error| failure(&error))?;
+impl RemoteBroker {
+    fn keep(&self, mut answer: TokenResponse) -> Result<TokenResponse, Failure> {
         let text = zeroize::Zeroizing::new(std::mem::take(&mut answer.session_token));
         let token = SecretToken::parse(TokenKind::Session, &text)
             .map_err(|error| Failure::new(Exit::Network, format!("the broker's session token: {error}")))?;
         self.client.set_token(Some(token));
         Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Broker for RemoteBroker {
+    async fn sign_in(&self, request: TokenRequest) -> Result<TokenResponse, Failure> {
+        let answer = self.client.exchange_code(&request).await.map_err(|error| failure(&error))?;
+        self.keep(answer)
+    }
+
+    async fn exchange(&self, request: &TokenExchange) -> Result<TokenResponse, Failure> {
+        let answer = self.client.exchange_token(request).await.map_err(|error| failure(&error))?;
+        self.keep(answer)
     }
 
     async fn call(&self, call: &Call) -> Result<serde_json::Value, Failure> {

@@ -18,3 +18,4 @@ mod ssh_config;
 mod step_up;
 mod store;
 mod support;
+mod workload;

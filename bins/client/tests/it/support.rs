@@ -6,7 +6,10 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,10 +24,11 @@ use usher::{
         server::{Agent, Sockets},
         teams::{Broker, Teams},
     },
+    workload::Credential,
 };
 use usher_api::v1::{
     Address, Connection, ConnectionRequest, Device, DeviceState, Leg, Page, Route, Server, SessionInfo,
-    TokenRequest, TokenResponse, User, UserStatus,
+    TokenExchange, TokenRequest, TokenResponse, User, UserStatus,
 };
 use usher_testkit::sshd;
 use usher_types::{
@@ -172,6 +176,8 @@ pub(crate) struct FakeBroker {
     connect: Box<Connector>,
     pub(crate) connections: Mutex<Vec<ConnectionRequest>>,
     pub(crate) calls: Mutex<Vec<Call>>,
+    pub(crate) exchanges: Mutex<Vec<TokenExchange>>,
+    pub(crate) refuses_exchange: AtomicBool,
 }
 
 #[async_trait]
@@ -206,6 +212,18 @@ impl Broker for FakeBroker {
             expires_at: now.saturating_add(Duration::from_secs(3600)),
         };
         Ok(TokenResponse { session_token: String::new(), session, device, user })
+    }
+
+    async fn exchange(&self, request: &TokenExchange) -> Result<TokenResponse, Failure> {
+        self.exchanges.lock().unwrap().push(request.clone());
+        let code = if self.refuses_exchange.load(Ordering::Relaxed) { "bad" } else { "good" };
+        self.sign_in(TokenRequest {
+            code: code.to_owned(),
+            code_verifier: String::new(),
+            redirect_uri: String::new(),
+            device_name: request.device_name.clone(),
+        })
+        .await
     }
 
     async fn call(&self, call: &Call) -> Result<serde_json::Value, Failure> {
@@ -247,6 +265,10 @@ impl Teams for FakeTeams {
         Ok(Arc::<FakeBroker>::clone(&self.0))
     }
 
+    fn open_with_new_key(&self, team: &TeamSlug) -> Result<Arc<dyn Broker>, Failure> {
+        self.open(team)
+    }
+
     fn keep_names(&self, _team: &TeamSlug, _servers: &Page<Server>) -> Result<(), Failure> {
         Ok(())
     }
@@ -260,6 +282,7 @@ impl Teams for FakeTeams {
 pub(crate) struct Client {
     pub(crate) home: TempDir,
     pub(crate) broker: Arc<FakeBroker>,
+    runtime_directory: PathBuf,
     // Ends the serving thread.
     _runtime: tokio::runtime::Runtime,
 }
@@ -277,7 +300,23 @@ impl Client {
     pub(crate) fn signed_out(
         connect: impl Fn(&ConnectionRequest) -> Result<Vec<Route>, Failure> + Send + Sync + 'static,
     ) -> Self {
+        Self::serving("usher", connect)
+    }
+
+    /// One whose background process is that of a program with this credential.
+    pub(crate) fn program(
+        credential: &Credential,
+        connect: impl Fn(&ConnectionRequest) -> Result<Vec<Route>, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serving(&format!("usher-{}", credential.fingerprint()), connect)
+    }
+
+    fn serving(
+        name: &str,
+        connect: impl Fn(&ConnectionRequest) -> Result<Vec<Route>, Failure> + Send + Sync + 'static,
+    ) -> Self {
         let home = home();
+        let runtime_directory = home.path().join("run").join(name);
         fs::write(
             home.path().join("config/usher/config.toml"),
             "current_team = \"acme\"\n[teams.acme]\nurl = \"https://127.0.0.1:1\"\ndevice_key = \"device.key\"\n\
@@ -288,15 +327,17 @@ impl Client {
             connect: Box::new(connect),
             connections: Mutex::default(),
             calls: Mutex::default(),
+            exchanges: Mutex::default(),
+            refuses_exchange: AtomicBool::default(),
         });
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let agent = Agent::new(Arc::new(FakeTeams(Arc::clone(&broker))));
         let guard = runtime.enter();
-        let sockets = Sockets::bind(&home.path().join("run/usher")).unwrap();
+        let sockets = Sockets::bind(&runtime_directory).unwrap();
         drop(guard);
         runtime.spawn(agent.serve(sockets));
-        Self { home, broker, _runtime: runtime }
+        Self { home, broker, runtime_directory, _runtime: runtime }
     }
 
     pub(crate) fn sign_in(&self) {
@@ -311,7 +352,7 @@ impl Client {
     }
 
     pub(crate) fn runtime_directory(&self) -> PathBuf {
-        self.home.path().join("run/usher")
+        self.runtime_directory.clone()
     }
 
     pub(crate) fn control(&self) -> ControlClient {

@@ -36,6 +36,46 @@ async fn call_everything(client: &Client) {
             })
             .await,
     );
+    asked(
+        client
+            .exchange_token(&v1::TokenExchange {
+                grant_type: v1::ExchangeGrantType::TokenExchange,
+                subject_token_type: v1::SubjectTokenType::ApiKey,
+                subject_token: String::new(),
+                service_user: None,
+                device_name: "runner".parse().unwrap(),
+                session_seconds: None,
+            })
+            .await,
+    );
+    asked(client.service_users().await);
+    let user = v1::CreateServiceUser {
+        user_name: "deploy".parse().unwrap(),
+        display_name: None,
+        unix_user_name: None,
+    };
+    asked(client.create_service_user(&user).await);
+    asked(client.api_keys().await);
+    let key = v1::CreateApiKey {
+        service_user: "deploy".parse().unwrap(),
+        description: "ci".parse().unwrap(),
+        ttl_seconds: 1,
+        cidr: None,
+    };
+    asked(client.create_api_key(&key).await);
+    asked(client.rotate_api_key("k", &v1::RotateApiKey::default()).await);
+    asked(client.revoke_api_key("k").await);
+    asked(client.trusts().await);
+    let trust = v1::CreateTrust {
+        service_user: "deploy".parse().unwrap(),
+        description: "ci".parse().unwrap(),
+        issuer: String::new(),
+        audience: None,
+        claims: std::collections::BTreeMap::new(),
+        private_networks: Vec::new(),
+    };
+    asked(client.create_trust(&trust).await);
+    asked(client.delete_trust("t").await);
     asked(client.me().await);
     asked(client.end_session().await);
     asked(

@@ -11,3 +11,4 @@ mod pkce;
 mod proof;
 mod props;
 mod session;
+mod workload;

@@ -93,6 +93,11 @@ impl<'a> Parts<'a> {
             .map_err(|_error| TokenError::Signature)
     }
 
+    /// What the signature is over.
+    pub(super) fn signed(&self) -> &str {
+        self.signed
+    }
+
     pub(super) fn text(&self, claim: &str) -> Option<&str> {
         self.payload.get(claim).and_then(Value::as_str)
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use usher_api::{
     ErrorCode,
-    v1::{Connection, ConnectionRequest, TokenRequest},
+    v1::{Connection, ConnectionRequest, TokenExchange, TokenRequest},
 };
 use usher_telemetry::Chain;
 use usher_types::TeamSlug;
@@ -54,6 +54,7 @@ impl Agent {
             Request::KnownHosts { host } => {
                 Ok(Answer::HostKeys { keys: self.state().store.known_hosts(&host, peer) })
             }
+            Request::Exchange { team, exchange } => self.exchange(team, &exchange).await,
             Request::SignIn { team, sign_in } => self.sign_in(team, sign_in).await,
             Request::SignOut { team } => self.sign_out(&team).await,
             Request::Call { team, call } => self.call(&team, &call).await,
@@ -115,6 +116,15 @@ impl Agent {
                 device_name: sign_in.device_name,
             })
             .await?;
+        let info = SignedIn { user: answer.user, device: answer.device, session: answer.session };
+        self.state().sessions.insert(team, Session { broker, info: info.clone() });
+        Ok(Answer::SignedIn(Box::new(info)))
+    }
+
+    /// SECURITY: the key of the session is not the one on the disk, and is gone with this process.
+    async fn exchange(&self, team: TeamSlug, exchange: &TokenExchange) -> Result<Answer, Failure> {
+        let broker = self.teams.open_with_new_key(&team)?;
+        let answer = broker.exchange(exchange).await?;
         let info = SignedIn { user: answer.user, device: answer.device, session: answer.session };
         self.state().sessions.insert(team, Session { broker, info: info.clone() });
         Ok(Answer::SignedIn(Box::new(info)))
