@@ -135,7 +135,10 @@ pub fn openapi() -> Result<Value, serde_json::Error> {
 /// # Errors
 /// When a schema cannot be expressed in JSON.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string_pretty(&openapi()?)?;
+    let mut document = openapi()?;
+    // The same text whether or not something else in the program makes maps keep their order.
+    document.sort_all_objects();
+    let mut text = serde_json::to_string_pretty(&document)?;
     text.push('\n');
     Ok(text)
 }
