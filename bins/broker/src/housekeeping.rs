@@ -24,6 +24,8 @@ pub(crate) async fn run(app: AppState, certificate: Arc<Certificate>) {
 /// Takes over keys that were rotated or retired, here or by another broker, as soon as that is known.
 async fn watch_keys(app: &AppState, certificate: &Certificate) {
     let mut changes = app.store().subscribe();
+    // Of what changed since the keys were read and before this line nobody would tell.
+    changes.mark_changed();
     while changes.changed().await.is_ok() {
         changes.borrow_and_update();
         if let Err(error) = app.reload_keys().await {
