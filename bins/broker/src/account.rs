@@ -19,7 +19,9 @@ use usher_identity::{
     open_session,
 };
 use usher_sign_in::{AuthorizationCode, CodeRecord, RedeemError, Redemption, VerifiedLogin, redeem};
-use usher_store::{Conn, WriteTx, devices, groups, named_proofs, sessions, sign_in, team, team_roles, users};
+use usher_store::{
+    Conn, WriteTx, devices, groups, named_proofs, service_users, sessions, sign_in, team, team_roles, users,
+};
 use usher_types::{DeviceId, DeviceName, SecretToken, Sha256, TeamRole, TokenId, TokenKind, UserName};
 
 use crate::{
@@ -214,9 +216,11 @@ async fn me(
     let gone = || ApiError::login_required();
     let user = users::by_id(&mut reader, caller.user_id()).await?.ok_or_else(gone)?;
     let device = devices::by_id(&mut reader, caller.device_id()).await?.ok_or_else(gone)?;
-    let recovery_codes_left = match user.connector_id {
-        None => Some(sign_in::recovery_codes_left(&mut reader, user.id).await?),
-        Some(_) => None,
+    // Neither people of an identity provider nor programs have any.
+    let has_codes = user.connector_id.is_none() && !service_users::is_one(&mut reader, user.id).await?;
+    let recovery_codes_left = match has_codes {
+        true => Some(sign_in::recovery_codes_left(&mut reader, user.id).await?),
+        false => None,
     };
     Ok(Answer::ok(Me {
         team: app.team().clone(),

@@ -83,6 +83,7 @@ async fn an_api_key_becomes_a_short_session_that_gets_a_certificate() {
     let (id, key) = api_key(&team, &admin, json!({})).await;
     let program = program(&team, key_grant(&key)).await;
     let me = team.get(&program, "/v1/me").await.ok();
+    assert_eq!(me.get("recovery_codes_left"), None, "a program has none to run out of");
     assert_eq!((&me["user"]["user_name"], &me["device"]["state"]), (&json!("deploy"), &json!("approved")));
     assert_eq!(me["session"]["amr"], json!([]), "a key is no factor of a person");
     let minutes = |minutes: u64| json!(NOW.saturating_add(Duration::from_secs(minutes * 60)));

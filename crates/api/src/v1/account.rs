@@ -151,7 +151,7 @@ pub struct Me {
     pub device: Device,
     /// In which session.
     pub session: SessionInfo,
-    /// How many recovery codes are left; absent for people of an identity provider, who have none.
+    /// How many recovery codes are left; absent for people of an identity provider and for programs, who have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_codes_left: Option<u32>,
 }
